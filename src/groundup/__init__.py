@@ -1,0 +1,76 @@
+"""Groundup: language models from the ground up.
+
+    import groundup as gu
+
+    tokenizer = gu.train_tokenizer("books/", vocab_size=8192, out="tok/")
+    gu.prepare("books/", tokenizer, "data/")
+    run = gu.pretrain("data/", out="runs/mine", time="10m")
+    model = gu.load("runs/mine")
+    print(model.generate("Once upon a time"))
+
+Names are brought in when they are first used, so `import groundup` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from groundup.core.errors import GroundupError
+    from groundup.core.progress import Reporter, Terminal
+    from groundup.data.prepare import prepare
+    from groundup.data.store import TokenStore
+    from groundup.data.tokenizer_training import train_tokenizer
+    from groundup.export.verify import verify_with_transformers
+    from groundup.generation.text_model import TextModel, load
+    from groundup.pretraining.pretrain import pretrain, resume
+    from groundup.pretraining.preview import plan
+    from groundup.pretraining.quickstart import quickstart
+    from groundup.tokenization.tokenizer import Tokenizer
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "GroundupError": "core.errors",
+    "Reporter": "core.progress",
+    "Terminal": "core.progress",
+    "TextModel": "generation.text_model",
+    "TokenStore": "data.store",
+    "Tokenizer": "tokenization.tokenizer",
+    "load": "generation.text_model",
+    "plan": "pretraining.preview",
+    "prepare": "data.prepare",
+    "pretrain": "pretraining.pretrain",
+    "quickstart": "pretraining.quickstart",
+    "resume": "pretraining.pretrain",
+    "train_tokenizer": "data.tokenizer_training",
+    "verify_with_transformers": "export.verify",
+}
+
+__all__ = [
+    "GroundupError",
+    "Reporter",
+    "Terminal",
+    "TextModel",
+    "TokenStore",
+    "Tokenizer",
+    "load",
+    "plan",
+    "prepare",
+    "pretrain",
+    "quickstart",
+    "resume",
+    "train_tokenizer",
+    "verify_with_transformers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'groundup' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"groundup.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

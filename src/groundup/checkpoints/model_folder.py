@@ -1,0 +1,256 @@
+"""The model folder: what training writes and everything else opens, ours and other people's tools alike.
+
+It is a Hugging Face folder (`config.json`, `model.safetensors`, `tokenizer.json`, `tokenizer_config.json`,
+`generation_config.json`, `README.md`), so there is nothing to convert. Reading trusts nothing: every tensor must be
+known, present and of the shape that the config asks for, and a config may ask for nothing we do not have.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
+from groundup.core.errors import GroundupError, missing_extra, unknown_name
+from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
+from groundup.models import LanguageModel, ModelConfig, architecture, architecture_names
+from groundup.models.weights import Row, WeightTable, eos_ids, eos_value, transformed
+from groundup.tokenization.tokenizer import Tokenizer
+
+DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+
+def save_model(
+    folder: str | Path,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    *,
+    dtype: torch.dtype = torch.float32,
+    card: str | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Write the model folder, whole or not at all; a model folder already there is replaced.
+
+    `dtype` is that of the stored weights, `card` the text of README.md. Raises GroundupError when the folder holds
+    something else, when the tokenizer has more ids than the model, or when the disk is full.
+    """
+    folder, config = Path(folder), _with_special_ids(model.config, tokenizer)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
+        raise GroundupError(f"{folder} is not empty and is not a model folder; choose another place for the model")
+    _check_vocabulary(config, tokenizer)
+    family = architecture(config.architecture)
+    rows = {row.theirs: row for row in family.WEIGHTS.expand(config.n_layers, config.tie_embeddings)}
+    ours = dict(model.named_parameters())
+
+    def tensor(name: str) -> Tensor:
+        return transformed(ours[rows[name].ours].detach().to("cpu", dtype), rows[name]).contiguous()
+
+    with folder_written_atomically(folder) as place:
+        n_bytes = {name: ours[row.ours].numel() * dtype.itemsize for name, row in rows.items()}
+        write_tensors(place, n_bytes, tensor, shard_bytes)
+        # Older readers know `torch_dtype`, newer ones `dtype`; both accept the other.
+        stored = {"dtype": DTYPE_NAMES[dtype], "torch_dtype": DTYPE_NAMES[dtype]}
+        write_json(place / "config.json", family.to_hugging_face(config) | stored)
+        write_json(place / "generation_config.json", _generation_config(config))
+        tokenizer.save(place)
+        write_atomically(place / "README.md", card if card is not None else default_card(config))
+
+
+def load_model(
+    folder: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+) -> tuple[LanguageModel, Tokenizer]:
+    """Open a model folder written by Groundup or by transformers, in evaluation mode.
+
+    `dtype` is that of parameters and computation; the default is bfloat16 for a model stored in it, otherwise float32.
+    Raises GroundupError naming what is missing, damaged, not supported or does not fit.
+    """
+    folder = Path(folder)
+    recover_retired(folder)
+    config = read_config(folder)
+    tokenizer = Tokenizer.load(folder)
+    _check_vocabulary(config, tokenizer, f"{folder}: ")
+    family, files = architecture(config.architecture), TensorFiles(folder)
+    if dtype is None:
+        dtype = torch.bfloat16 if files.floating_dtypes() == {torch.bfloat16} else torch.float32
+    with torch.device("meta"):
+        model: LanguageModel = family.Model(config)
+    model.load_state_dict(_read_weights(model, files, family.WEIGHTS, folder, dtype), assign=True)
+    return model.set_dtype(dtype).to(device).eval(), tokenizer
+
+
+def read_config(folder: str | Path) -> ModelConfig:
+    """The configuration of a model folder; end-of-text ids of its generation_config.json are included."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise GroundupError(f"{folder} is not a model folder: it has no config.json")
+    values = read_json(folder / "config.json")
+    if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
+        raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
+    if values["model_type"] not in architecture_names():
+        error = unknown_name("model_type", values["model_type"], architecture_names())
+        raise GroundupError(f"{folder / 'config.json'}: {error}")
+    try:
+        config: ModelConfig = architecture(values["model_type"]).from_hugging_face(values)
+    except GroundupError as error:
+        raise GroundupError(f"{folder}: {error}") from None
+    generation = folder / "generation_config.json"
+    if generation.is_file():
+        stops = eos_ids(read_json(generation).get("eos_token_id"))
+        config = config.model_copy(update={"eos_ids": tuple(dict.fromkeys(config.eos_ids + stops))})
+    return config
+
+
+@torch.no_grad()
+def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor) -> float:
+    """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T]."""
+    tokens_BT = torch.atleast_2d(tokens).to(model.token_embedding.weight.device)
+    loaded, _ = load_model(folder, dtype=torch.float32, device=tokens_BT.device)
+    training, compute_dtype = model.training, model.compute_dtype
+    model.compute_dtype = torch.float32
+    try:
+        return float((model.eval()(tokens_BT) - loaded(tokens_BT)).abs().max())
+    finally:
+        model.train(training).compute_dtype = compute_dtype
+
+
+def resolve_model(name: str | Path) -> Path:
+    """The model folder that `name` means: a model folder, a run folder, or a model of the Hugging Face hub.
+
+    A hub model (`organisation/name`) is downloaded once, weights as safetensors only. Raises GroundupError when
+    there is none, saying what was looked for.
+    """
+    path = Path(name)
+    for place in (path, path / "model"):
+        recover_retired(place)
+        if (place / "config.json").is_file():
+            return place
+    if path.is_dir():
+        raise GroundupError(
+            f"{path} is neither a model folder (no config.json in it) nor a run with a model (no model/config.json)"
+        )
+    if path.exists():
+        raise GroundupError(f"{path} is a file; give the model folder that holds config.json and model.safetensors")
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
+        return _from_hub(str(name))
+    raise GroundupError(
+        f"there is no folder {path}; give a model folder, a run folder, or a hub model as organisation/name"
+    )
+
+
+def default_card(config: ModelConfig) -> str:
+    """A README.md that says what the model is and how to open it, readable by people and by the hub."""
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- groundup
+- {config.architecture}
+---
+
+A {config.architecture} language model of {config.n_parameters():,} parameters, made with Groundup: {config.n_layers}
+layers of width {config.d_model}, {config.vocab_size:,} tokens, context {config.context_length}.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained(".")
+```
+"""
+
+
+def _with_special_ids(config: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """The config with the tokenizer's special ids where it names none itself."""
+    return config.model_copy(
+        update={
+            "bos_id": tokenizer.bos_id if config.bos_id is None else config.bos_id,
+            "eos_ids": config.eos_ids or (() if tokenizer.eos_id is None else (tokenizer.eos_id,)),
+            "pad_id": tokenizer.pad_id if config.pad_id is None else config.pad_id,
+        }
+    )
+
+
+def _generation_config(config: ModelConfig) -> dict[str, Any]:
+    ids = {"bos_token_id": config.bos_id, "eos_token_id": eos_value(config.eos_ids), "pad_token_id": config.pad_id}
+    return {name: value for name, value in ids.items() if value is not None}
+
+
+def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str = "") -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise GroundupError(
+            f"{where}the tokenizer has {tokenizer.vocab_size} ids but the model only {config.vocab_size}; "
+            "this is not the tokenizer the model was made for"
+        )
+
+
+def _read_weights(
+    model: LanguageModel, files: TensorFiles, table: WeightTable, folder: Path, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Every parameter by our name, checked against the model and converted; nothing missing, nothing left over."""
+    config = model.config
+    found = {table.their_name(name): name for name in files.names}
+    found.pop(None, None)
+    rows = {row.theirs: row for row in table.expand(config.n_layers, config.tie_embeddings)}
+    if absent := [name for name in rows if name not in found]:
+        raise GroundupError(f"{folder}: {_listed(absent, 'missing')}; the file is incomplete or of another model")
+    extra = sorted(set(found) - set(rows), key=str)
+    if config.tie_embeddings and table.head.theirs in extra:
+        _check_tied(files, table, found, folder)
+        extra.remove(table.head.theirs)
+    if extra:
+        raise GroundupError(
+            f"{folder}: {_listed([found[name] for name in extra], 'unexpected')}; config.json has no place for it"
+        )
+    weights = {}
+    for name, row in rows.items():
+        stored = files.read(found[name])
+        _check_shape(stored, row, model.get_parameter(row.ours), files.file(found[name]), found[name])
+        # A copy: the tensor read is a view of the file, which may be replaced while the model lives.
+        weights[row.ours] = transformed(stored, row).to(dtype, copy=True)
+    return weights
+
+
+def _check_shape(stored: Tensor, row: Row, parameter: Tensor, file: Path, name: str) -> None:
+    expected = parameter.shape[::-1] if row.transpose else parameter.shape
+    if stored.shape != expected:
+        raise GroundupError(
+            f"{file}: tensor {name} is {list(stored.shape)}, but config.json asks for {list(expected)}; "
+            "config and weights are not of the same model"
+        )
+
+
+def _check_tied(files: TensorFiles, table: WeightTable, found: dict[str | None, str], folder: Path) -> None:
+    """A tied model's file may repeat the embedding as the head; a head of its own would be lost, so it is refused."""
+    embedding = next(row.theirs for row in table.rows if row.ours == "token_embedding.weight")
+    if not torch.equal(files.read(found[table.head.theirs]), files.read(found[embedding])):
+        raise GroundupError(
+            f"{folder}: config.json ties the head to the embedding, but {table.head.theirs} differs from {embedding}; "
+            "set tie_word_embeddings to false in config.json if the head is its own"
+        )
+
+
+def _listed(names: list[str], what: str) -> str:
+    others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{what} {'tensors' if len(names) > 1 else 'tensor'} {', '.join(names[:3])}{others}"
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise missing_extra(
+            "huggingface_hub", "hub", f"there is no folder {name} here, and the hub model {name}"
+        ) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()
+        raise GroundupError(
+            f"there is no folder {name} here, and the Hugging Face hub did not give a model of that name "
+            f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}); check the name and the network, "
+            "or download the model on another machine and give its folder"
+        ) from None

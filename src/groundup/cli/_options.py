@@ -1,0 +1,60 @@
+"""Flags made from a `Config`: its fields are the flags, its descriptions the help, pydantic the only judge of values."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from groundup.core.config import Config
+
+
+def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
+    """Give a click command one flag for each field of `config`; flags not given arrive as None."""
+    fields = [(name, field) for name, field in config.model_fields.items() if name not in set(skip)]
+
+    def decorate(function: Callable) -> Callable:
+        for name, field in reversed(fields):
+            flag = "--" + name.replace("_", "-")
+            if _is_flag(field.annotation):
+                option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_help(field))
+            else:
+                metavar = _metavar(name, field.annotation)
+                option = click.option(flag, name, type=str, default=None, metavar=metavar, help=_help(field))
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Only the flags a person gave."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _choices(annotation: object) -> list[object]:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return list(typing.get_args(annotation))
+    if origin in (typing.Union, types.UnionType):
+        return [choice for part in typing.get_args(annotation) for choice in _choices(part)]
+    return []
+
+
+def _is_flag(annotation: object) -> bool:
+    return annotation is bool or set(typing.get_args(annotation)) == {bool, type(None)}
+
+
+def _metavar(name: str, annotation: object) -> str:
+    choices = _choices(annotation)
+    return "|".join(str(choice) for choice in choices) if choices else name.split("_")[-1].upper()
+
+
+def _help(field) -> str:
+    text = field.description or ""
+    if field.default is None or field.default == ():
+        return text
+    return f"{text}  [default: {field.default}]"

@@ -1,0 +1,52 @@
+"""`groundup data prepare`: text to a token store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Turn text into tokens on disk.")
+@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--tokenizer", "tokenizer_folder", required=True, type=click.Path(path_type=Path), help="Tokenizer folder."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
+@click.option("--text-field", help="Column or JSON key that holds the text.")
+@click.option("--separator", help="Text that separates documents inside a text file.")
+@click.option(
+    "--validation-fraction", type=float, help="Share kept for validation; a tenth, at most 20 MB, if left out."
+)
+@click.option("--threads", type=int, help="CPU threads; all cores if left out.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
+def command(text, tokenizer_folder, out, text_field, separator, validation_fraction, threads, seed) -> None:
+    """Encode TEXT (files and folders of .txt .md .jsonl .csv .parquet) into a token store.
+
+    Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
+    """
+    from groundup.core.progress import Terminal
+    from groundup.data.prepare import prepare
+    from groundup.tokenization.tokenizer import Tokenizer
+
+    reporter = Terminal()
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    store = prepare(
+        text,
+        tokenizer,
+        out,
+        validation_fraction=validation_fraction,
+        text_field=text_field,
+        separator=separator,
+        n_threads=threads,
+        seed=seed,
+        reporter=reporter,
+    )
+    for name in ("train", "validation"):
+        split = store.split(name)
+        reporter.say(
+            f"{name:<11} {split.n_tokens:,} tokens in {split.n_documents:,} documents, {split.n_bytes:,} bytes of text"
+        )
+    reporter.say(f"data        {out}")
+    reporter.say(f"next        groundup data show {out}")
+    reporter.say(f"            groundup pretrain {out} --out runs/mine --time 10m")

@@ -1,0 +1,24 @@
+"""`groundup inspect attention`: see what the attention heads look at."""
+
+from __future__ import annotations
+
+import click
+
+from groundup.cli._views import html_option, show
+
+
+@click.command(short_help="See what the attention heads look at.")
+@click.argument("model")
+@click.argument("text", nargs=-1, required=True)
+@html_option
+def command(model, text, html) -> None:
+    """What every head of MODEL looks at while it reads TEXT.
+
+    MODEL is a run folder, a model folder, or a hub name.
+    """
+    from groundup.generation.text_model import load
+    from groundup.inspect.attention import attention_html, attention_terminal
+
+    opened, words = load(model), " ".join(text)
+    parts = (opened.model, opened.tokenizer, words)
+    show(attention_terminal(*parts), html, lambda: attention_html(*parts))

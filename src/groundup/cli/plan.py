@@ -1,0 +1,33 @@
+"""`groundup plan`: what would be trained, how long it would take and how good it would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from groundup.cli._options import config_options, given
+from groundup.pretraining.config import PretrainConfig
+
+WATCHING = ("sample_prompt", "sample_tokens", "save_every")
+
+
+@click.command(short_help="See what would be trained, for the text, the time and this machine.")
+@click.argument("data", nargs=-1, required=True)
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
+)
+@config_options(PretrainConfig, skip=("data", *WATCHING))
+def command(data, config_file, **settings) -> None:
+    """Plan a training on DATA (a prepared folder, or text) without training: it times this machine for some seconds.
+
+    Takes the flags of `groundup pretrain`; what is given is kept, the rest is chosen.
+    """
+    from groundup.core.config import read_yaml
+    from groundup.core.progress import Terminal
+    from groundup.pretraining.preview import plan
+
+    settings = given(settings)
+    if config_file is not None:
+        settings = read_yaml(config_file) | settings
+    plan(data, reporter=Terminal(), **settings)

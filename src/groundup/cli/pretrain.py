@@ -1,0 +1,37 @@
+"""`groundup pretrain`: a model from text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from groundup.cli._options import config_options, given
+from groundup.pretraining.config import PretrainConfig
+
+
+@click.command(short_help="Train a model from scratch on text.")
+@click.argument("data", nargs=-1)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
+)
+@config_options(PretrainConfig, skip=("data",))
+def command(data, out, config_file, **settings) -> None:
+    """Train a language model on DATA: a prepared data folder, or text files and folders.
+
+    Straight from text, the tokenizer is trained and the text prepared first. What is left out is derived from the text,
+    the time and this machine, and shown before training starts.
+    """
+    from groundup.core.config import read_yaml
+    from groundup.core.progress import Terminal
+    from groundup.pretraining.pretrain import pretrain
+
+    settings = given(settings)
+    if config_file is not None:
+        settings = read_yaml(config_file) | settings
+    if data:
+        settings["data"] = data
+    run = pretrain(out=out, reporter=Terminal(), **settings)
+    if run.interrupted:
+        raise SystemExit(130)

@@ -1,0 +1,24 @@
+"""`groundup quickstart`: a first model in minutes, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Train a first model in minutes, on text every Python carries.")
+@click.option(
+    "--out", default="runs/quickstart", show_default=True, type=click.Path(path_type=Path), help="Run folder."
+)
+@click.option("--time", default="200s", show_default=True, help="Training time.")
+def command(out, time) -> None:
+    """Train a language model on the documentation of the Python that runs this, offline, and show what it learned.
+
+    Interrupted, run it again: it goes on.
+    """
+    from groundup.core.progress import Terminal
+    from groundup.pretraining.quickstart import quickstart
+
+    if quickstart(out, time=time, reporter=Terminal()).interrupted:
+        raise SystemExit(130)

@@ -1,0 +1,21 @@
+"""`groundup tokenizer show`: text as the model sees it."""
+
+from __future__ import annotations
+
+import click
+
+from groundup.cli._views import html_option, show
+
+
+@click.command(short_help="Show how a text is cut into tokens.")
+@click.argument("tokenizer")
+@click.argument("text", nargs=-1, required=True)
+@html_option
+def command(tokenizer, text, html) -> None:
+    """Cut TEXT into tokens with TOKENIZER (a tokenizer, model, data or run folder): each piece with its id and bytes."""
+    from groundup.checkpoints.tokenizer_folder import resolve_tokenizer
+    from groundup.inspect.tokens import tokens_html, tokens_terminal
+    from groundup.tokenization.tokenizer import Tokenizer
+
+    loaded, words = Tokenizer.load(resolve_tokenizer(tokenizer)), " ".join(text)
+    show(tokens_terminal(loaded, words), html, lambda: tokens_html(loaded, words))

@@ -1,0 +1,48 @@
+"""`groundup tokenizer train`: a tokenizer from text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Train a tokenizer on text.")
+@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokenizer.")
+@click.option("--vocab-size", default="8192", show_default=True, help="Entries, special tokens included.")
+@click.option("--algorithm", default="bpe", show_default=True, help="bpe (byte-level) or char.")
+@click.option("--byte-fallback/--no-byte-fallback", default=True, help="char: write unknown characters as bytes.")
+@click.option("--pattern", default="qwen2", show_default=True, help="bpe: how text is split into words beforehand.")
+@click.option("--text-field", help="Column or JSON key that holds the text.")
+@click.option("--separator", help="Text that separates documents inside a text file.")
+def command(text, out, vocab_size, algorithm, byte_fallback, pattern, text_field, separator) -> None:
+    """Train a tokenizer on TEXT (files and folders of .txt .md .jsonl .csv .parquet).
+
+    The documents that a later `groundup data prepare` keeps for validation are left out.
+    """
+    from groundup.core.config import parse_count
+    from groundup.core.errors import GroundupError
+    from groundup.core.progress import Terminal
+    from groundup.data.tokenizer_training import train_tokenizer
+
+    try:
+        vocab_size = parse_count(vocab_size)
+    except ValueError as error:
+        raise GroundupError(f"--vocab-size: {error}") from None
+    reporter = Terminal()
+    tokenizer = train_tokenizer(
+        text,
+        out=out,
+        algorithm=algorithm,
+        vocab_size=vocab_size,
+        byte_fallback=byte_fallback,
+        pattern=pattern,
+        text_field=text_field,
+        separator=separator,
+        reporter=reporter,
+    )
+    reporter.say(f"tokenizer   {out} ({tokenizer.algorithm}, {tokenizer.vocab_size:,} entries)")
+    inputs = " ".join(str(path) for path in text)
+    reporter.say(f"next        groundup tokenizer show {out} 'Some text of yours'")
+    reporter.say(f"            groundup data prepare {inputs} --tokenizer {out} --out data/")

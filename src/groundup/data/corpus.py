@@ -1,0 +1,46 @@
+"""The training text itself, for what learns from text and not from ids: a tokenizer.
+
+One idea: a tokenizer trained on the validation text has seen it, and its bits per byte flatter. So this gives the
+texts of the training side only, decided by the same survey that `prepare` makes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from groundup.data.reading import Reading
+from groundup.data.sources import Paths, list_sources
+from groundup.data.split import TRAIN, sided_pieces, survey, utf8_bytes
+
+
+def corpus_text(
+    paths: Paths,
+    *,
+    max_bytes: int | None = None,
+    seed: int = 0,
+    validation_fraction: float | None = None,
+    text_field: str | None = None,
+    separator: str | None = None,
+) -> Iterator[str]:
+    """Stream the training text under `paths`: whole documents, long ones in pieces.
+
+    The settings must be those given to `prepare`, so that both see the same split. With `max_bytes`, an even sample
+    of about that many bytes from all over the corpus. Raises `GroundupError` at once for paths that cannot be read.
+    """
+    sources, reading = list_sources(paths), Reading(text_field, separator)
+    reading.check(sources)
+    found = survey(sources, reading, fraction=validation_fraction, seed=seed)
+
+    def texts() -> Iterator[str]:
+        share = 1.0 if max_bytes is None else max_bytes / found.n_bytes
+        chance, left = random.Random(seed), max_bytes
+        for side, text, _ in sided_pieces(sources, reading, found):
+            if side == TRAIN and (share >= 1 or chance.random() < share):
+                yield text
+                if left is not None:
+                    left -= utf8_bytes(text)
+                    if left <= 0:
+                        return
+
+    return texts()

@@ -1,0 +1,46 @@
+"""A tokenizer from text on disk: the training documents of a corpus, never its validation documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from groundup.core.progress import QUIET, Reporter
+from groundup.data.corpus import corpus_text
+from groundup.tokenization import training
+from groundup.tokenization.tokenizer import Tokenizer
+
+
+def train_tokenizer(
+    text: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    algorithm: str = "bpe",
+    vocab_size: int = 8192,
+    byte_fallback: bool = True,
+    pattern: str = "qwen2",
+    text_field: str | None = None,
+    separator: str | None = None,
+    validation_fraction: float | None = None,
+    seed: int = 0,
+    reporter: Reporter = QUIET,
+) -> Tokenizer:
+    """Train a tokenizer on the training documents of `text` (files and folders) and save it to `out`, if given.
+
+    The split is that of `prepare` with the same `validation_fraction` and `seed`, so nothing of the validation
+    text shapes the vocabulary. Raises `GroundupError` when the text cannot be read or is too small for `vocab_size`.
+    """
+    texts = corpus_text(
+        text, text_field=text_field, separator=separator, validation_fraction=validation_fraction, seed=seed
+    )
+    tokenizer = training.train_tokenizer(
+        texts,
+        algorithm=algorithm,
+        vocab_size=vocab_size,
+        byte_fallback=byte_fallback,
+        pattern=pattern,
+        reporter=reporter,
+    )
+    if out is not None:
+        tokenizer.save(out)
+    return tokenizer

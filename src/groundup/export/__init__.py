@@ -1,0 +1,1 @@
+"""Models for other tools, and the proof that those tools see the same model."""

@@ -1,0 +1,163 @@
+"""A model and its tokenizer together: text in, text out.
+
+One idea: tokens become text in one place. Each text being written has a decoder that never breaks a character and a
+watcher for stop strings; `stream` hands on what they let through, `generate` joins the same pieces. So what is streamed
+and what is returned are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import torch
+from rich.console import Console
+
+from groundup.checkpoints.model_folder import load_model, resolve_model
+from groundup.core.device import pick_device
+from groundup.core.errors import GroundupError, unknown_name
+from groundup.core.progress import QUIET, Reporter, Terminal
+from groundup.generation.engine import Continuation, Engine
+from groundup.generation.sampling import SamplingSettings
+from groundup.generation.scoring import Score, score_ids
+from groundup.generation.stops import StopStrings
+from groundup.models.base import LanguageModel
+from groundup.tokenization.tokenizer import Tokenizer
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+class TextModel:
+    """A language model one talks to in text; `settings` below are the fields of `SamplingSettings`, by name.
+
+    The reporter hears what a person may not expect: a prompt longer than the context, a text that outgrew it.
+    """
+
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, reporter: Reporter = QUIET) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self._reporter = reporter
+
+    @overload
+    def generate(self, prompt: str = "", *, n_samples: None = None, **settings: Any) -> str: ...
+    @overload
+    def generate(self, prompt: str = "", *, n_samples: int, **settings: Any) -> list[str]: ...
+    @overload
+    def generate(self, prompt: Sequence[str], *, n_samples: None = None, **settings: Any) -> list[str]: ...
+    @overload
+    def generate(self, prompt: Sequence[str], *, n_samples: int, **settings: Any) -> list[list[str]]: ...
+    def generate(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        n_samples: int | None = None,
+        batch_size: int = 32,
+        use_cache: bool = True,
+        **settings: Any,
+    ) -> Any:
+        """Continue a prompt, or each of a list of prompts; only what is new is returned, and "" begins a new text.
+
+        A prompt gives a text, a list gives a list; with `n_samples` each text becomes a list of that many. At most
+        `batch_size` texts are written at once. `use_cache=False` is the slow, plain way to the same texts.
+        Raises `GroundupError` naming every setting that cannot be used.
+        """
+        chosen = SamplingSettings.build(settings, source="generate")
+        if n_samples is not None and n_samples < 1:
+            raise GroundupError(f"n_samples is {n_samples}; ask for at least one")
+        prompts = [self._prompt_ids(text) for text in ([prompt] if isinstance(prompt, str) else prompt)]
+        texts = [Continuation(ids, chosen, sample) for ids in prompts for sample in range(n_samples or 1)]
+        pieces: dict[Continuation, list[str]] = {text: [] for text in texts}
+        for text, piece in self._write(texts, batch_size, use_cache):
+            pieces[text].append(piece)
+        written = ["".join(parts) for parts in pieces.values()]
+        if n_samples is not None:
+            written = [written[start : start + n_samples] for start in range(0, len(written), n_samples)]
+        return written[0] if isinstance(prompt, str) else written
+
+    def stream(self, prompt: str = "", *, use_cache: bool = True, **settings: Any) -> Iterator[str]:
+        """Continue one prompt piece by piece: whole characters, and never a part of a stop string.
+
+        The pieces joined are what `generate` returns. Settings are checked at the call, before the first piece.
+        """
+        text = Continuation(self._prompt_ids(prompt), SamplingSettings.build(settings, source="stream"))
+        return (piece for _, piece in self._write([text], 1, use_cache) if piece)
+
+    def score(self, text: str) -> Score:
+        """How likely `text` is as the beginning of a document; one longer than the context is read in windows."""
+        ids = self.tokenizer.encode(text)
+        return Score(tuple(ids), tuple(score_ids(self.model, ids, self._first_id())), len(text.encode("utf-8")))
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        return self.tokenizer.encode(prompt) or [self._first_id()]
+
+    def _first_id(self) -> int:
+        """The token a text begins with: beginning of text, or the end of the text before it."""
+        for token in (self.tokenizer.bos_id, self.model.config.bos_id, self.tokenizer.eos_id):
+            if token is not None:
+                return token
+        raise GroundupError(
+            "neither tokenizer nor model has a token for the beginning or the end of a text, and an empty prompt or a "
+            "score must start from one; give a prompt, or a tokenizer with a bos or eos token"
+        )
+
+    def _write(self, texts: list[Continuation], batch_size: int, use_cache: bool) -> Iterator[tuple[Continuation, str]]:
+        """Run texts to their ends; gives what each new token made safe to show, as it comes."""
+        end_ids = {*self.model.config.eos_ids, self.tokenizer.eos_id} - {None}
+        n_tokens = min(self.tokenizer.vocab_size, self.model.config.vocab_size)
+        engine = Engine(self.model, end_ids=end_ids, n_tokens=n_tokens, batch_size=batch_size, use_cache=use_cache)
+        writers = {text: _Writer(text, self.tokenizer) for text in texts}
+        for text in texts:
+            engine.add(text)
+        context_length = self.model.config.context_length
+        if unread := [text.n_unread for text in texts if text.n_unread]:
+            self._reporter.warn(
+                f"{_count(unread, texts, 'prompt')} longer than the context of {context_length} tokens; "
+                f"only the last {context_length} are read (up to {max(unread)} left out)"
+            )
+        while engine.busy:
+            for text in engine.step():
+                yield text, writers[text].new_text()
+        if slides := [text.n_slides for text in texts if text.n_slides]:
+            self._reporter.warn(
+                f"{_count(slides, texts, 'text')} longer than the context of {context_length} tokens; each time it was "
+                f"full the older half was forgotten (up to {max(slides)} times)"
+            )
+
+
+class _Writer:
+    """Turns the tokens of one continuation into text that may be shown, and ends it at a stop string."""
+
+    def __init__(self, text: Continuation, tokenizer: Tokenizer) -> None:
+        self._text = text
+        self._decoder = tokenizer.stream()
+        self._stops = StopStrings(text.settings.stop)
+        self._n_read = 0
+
+    def new_text(self) -> str:
+        """What the tokens since the last call made safe to show; when the text has ended, all that was held back."""
+        new_tokens = self._text.tokens[self._n_read :]
+        self._n_read = len(self._text.tokens)
+        shown = "".join([self._stops.push(self._decoder.push(token)) for token in new_tokens])
+        if self._text.finish is not None:
+            shown += self._stops.push(self._decoder.flush())
+            shown += self._stops.flush()
+        if self._stops.met is not None:
+            self._text.finish = "stopped"
+        return shown
+
+
+def load(name: str, *, precision: str = "fp32", device: str = "auto", reporter: Reporter | None = None) -> TextModel:
+    """Open a model by run folder, model folder or hub name (`org/name`), to write and to score.
+
+    `precision` is what it computes in, fp32 or bf16; `device` is auto, cpu, cuda or cuda:N. Notes for the person go to
+    the standard error stream, or to `reporter`.
+    """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    model, tokenizer = load_model(resolve_model(name), dtype=PRECISIONS[precision], device=pick_device(device))
+    return TextModel(model, tokenizer, reporter=reporter or Terminal(Console(stderr=True, highlight=False)))
+
+
+def _count(some: Sequence[int], texts: Sequence[Continuation], noun: str) -> str:
+    """`the prompt is`, or `2 of 5 prompts are`."""
+    return f"the {noun} is" if len(texts) == 1 else f"{len(some)} of {len(texts)} {noun}s are"

@@ -1,0 +1,117 @@
+"""Curves as SVG: sharp at every size, text that can be selected, colours for every kind of eyes.
+
+The one idea: the drawing knows no background. Axes and text are drawn in `currentColor`, so a page in light or dark
+gives them its own ink. matplotlib draws (its Figure objects, no pyplot, no window); it is loaded on the first curve.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from groundup.inspect.page import COLOURS
+
+_INK = "#010203"  # a colour nobody chooses: it becomes `currentColor` in the finished drawing
+_MOST_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: `x` and `y` of equal length; a `y` that is None or NaN is left out."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    marked: bool = False  # a dot at each point, for curves of few points
+
+
+def line_chart(series: Sequence[Series], x_label: str, *, from_zero: bool = False) -> str:
+    """The curves in one chart, as an `<svg>` element to stand in a page.
+
+    A curve of more than 200 points is drawn as the means of 200 equal stretches, over a faint band from the least to
+    the greatest value of each. A curve without points is left out; without any the chart is empty. `from_zero` begins
+    the vertical axis at zero, so that small changes look small.
+    """
+    figure, axes = _figure((6.2, 3.3))
+    for index, one in enumerate(series):
+        x, y = _finite_points(one)
+        if not len(x):
+            continue
+        colour = COLOURS[index % len(COLOURS)]
+        if len(x) > _MOST_POINTS:
+            cuts = np.linspace(0, len(x), _MOST_POINTS + 1).astype(int)[:-1]
+            counts = np.diff([*cuts, len(x)])
+            low, high = np.minimum.reduceat(y, cuts), np.maximum.reduceat(y, cuts)
+            x, y = np.add.reduceat(x, cuts) / counts, np.add.reduceat(y, cuts) / counts
+            axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        marker = "o" if one.marked or len(x) == 1 else None
+        axes.plot(x, y, color=colour, linewidth=1.6, label=one.name, marker=marker, markersize=3.5)
+    axes.set_xlabel(x_label)
+    axes.margins(x=0.02)
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    if len(series) > 1 and axes.lines:
+        axes.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+def scatter_chart(x: Sequence[float], y: Sequence[float], names: Sequence[str], x_label: str, y_label: str) -> str:
+    """Named points in the plane, as an `<svg>` element."""
+    figure, axes = _figure((7.0, 5.2))
+    axes.scatter(x, y, s=12, color=COLOURS[0], linewidths=0)
+    for one_x, one_y, name in zip(x, y, names, strict=True):
+        axes.annotate(
+            *(name, (one_x, one_y)), xytext=(4, 3), textcoords="offset points", fontsize=8, color=_INK, parse_math=False
+        )
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return _svg(figure)
+
+
+def _finite_points(series: Series) -> tuple[np.ndarray, np.ndarray]:
+    """The points that can be drawn, in the order of x."""
+    x = np.array(series.x, dtype=float)
+    y = np.array([np.nan if value is None else value for value in series.y], dtype=float)
+    kept = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[kept], kind="stable")
+    return x[kept][order], y[kept][order]
+
+
+def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    for part in (*axes.spines.values(), axes.xaxis.label, axes.yaxis.label):
+        part.set_color(_INK)
+    axes.tick_params(colors=_INK, labelsize=9)
+    axes.grid(axis="y", color=_INK, alpha=0.12, linewidth=0.8)
+    return figure, axes
+
+
+def _svg(figure: Any) -> str:
+    """The figure as an `<svg>` element: text kept as text, no marks of when or by what it was made."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    out = io.StringIO()
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "groundup", "font.family": "sans-serif"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # matplotlib measures text with its own font; the browser that draws it has others for the rest of the world.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        no_marks = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(figure).print_svg(out, metadata=no_marks)
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = svg.replace(COLOURS[0], f"var(--accent, {COLOURS[0]})")  # lighter where the page is dark
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # names nothing refers to, the same in every chart of a page
+    return re.sub(r'font-family: [^;"]*', "font-family: system-ui, sans-serif", svg)

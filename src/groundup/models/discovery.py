@@ -1,0 +1,39 @@
+"""A name in a config is a module in this folder: `architecture: gpt2` is `models/gpt2.py`.
+
+There is no registry: a module that defines `Model` is an architecture. It gives `Config`, `Model` and, where files of
+other tools exist, `WEIGHTS`, `to_hugging_face` and `from_hugging_face`; the contract tests find it by themselves.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from groundup.core.errors import unknown_name
+from groundup.models.base import LanguageModel, ModelConfig
+
+
+def architecture_names() -> list[str]:
+    """Names of all architectures, sorted."""
+    names = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if not module.ispkg)
+    return sorted(name for name in names if hasattr(_module(name), "Model"))
+
+
+def architecture(name: str) -> ModuleType:
+    """The module of an architecture; an unknown name raises GroundupError with the nearest one."""
+    if name not in (names := architecture_names()):
+        raise unknown_name("architecture", name, names)
+    return _module(name)
+
+
+def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
+    """A new model on the CPU, its weights filled from `seed`."""
+    model = architecture(config.architecture).Model(config)
+    model.initialize(seed)
+    return model
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"groundup.models.{name}")

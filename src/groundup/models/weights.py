@@ -1,0 +1,126 @@
+"""Weights under other names: one table of (our name, their name, transform) a family, used in both directions.
+
+A row with `{layer}` stands for every layer. The only transform so far is "transpose": the first GPT-2 kept its
+matrices as [in, out], and every file since does; it is its own inverse. Also here: reading another tool's config
+without ignoring anything in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from groundup.core.errors import GroundupError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One weight (or one a layer, with `{layer}` in both names) here and there."""
+
+    ours: str
+    theirs: str
+    transpose: bool = False
+
+
+@dataclass(frozen=True)
+class WeightTable:
+    """A family's weights, and what its files may hold besides.
+
+    `head` is the row of the head, which files of tied models usually leave out. `prefix` begins the names in some of
+    the family's files and is absent in others. `ignored` matches tensors that hold no weights (saved masks).
+    """
+
+    rows: tuple[Row, ...]
+    head: Row
+    prefix: str
+    ignored: str = r"(?!)"
+
+    def expand(self, n_layers: int, tied: bool) -> Iterator[Row]:
+        """The rows of a model with `n_layers` layers, one a tensor."""
+        for row in self.rows:
+            if "{layer}" in row.ours:
+                for layer in range(n_layers):
+                    yield Row(row.ours.format(layer=layer), row.theirs.format(layer=layer), row.transpose)
+            else:
+                yield row
+        if not tied:
+            yield self.head
+
+    def their_name(self, found: str) -> str | None:
+        """A file's tensor name in the full form of the table; None when the tensor holds no weights."""
+        if re.fullmatch(self.ignored, found):
+            return None
+        return found if found == self.head.theirs or found.startswith(self.prefix) else self.prefix + found
+
+
+def transformed(tensor: Tensor, row: Row) -> Tensor:
+    """The tensor as the other side keeps it; the same function leads there and back."""
+    return tensor.t().contiguous() if row.transpose else tensor
+
+
+# Settings of a Hugging Face config that do not change what a model computes when it is run or trained here.
+WITHOUT_EFFECT = """
+    architectures model_type name_or_path _name_or_path transformers_version dtype torch_dtype initializer_range
+    use_cache tokenizer_class _attn_implementation _attn_implementation_autoset attn_implementation
+    gradient_checkpointing chunk_size_feed_forward return_dict output_attentions output_hidden_states
+    id2label label2id num_labels problem_type finetuning_task task_specific_params
+    do_sample max_length min_length temperature top_k top_p repetition_penalty num_beams num_return_sequences
+    early_stopping length_penalty no_repeat_ngram_size prefix unsloth_version unsloth_fixed
+"""
+
+
+class ForeignConfig:
+    """The settings of a `config.json`, taken one by one; `finish` refuses what nobody took.
+
+    A setting that is off (None, False, empty) needs no support; any other that this package does not know would
+    change what the model computes, so it is refused by name rather than ignored.
+    """
+
+    def __init__(self, values: dict[str, Any], without_effect: str = "") -> None:
+        self._left = dict(values)
+        self._without_effect = {*WITHOUT_EFFECT.split(), *without_effect.split()}
+
+    def take(self, name: str, default: Any = None) -> Any:
+        """The value of a setting, or `default` when it is absent or null; required when `default` is `...`."""
+        value = self._left.pop(name, None)
+        if value is None and default is ...:
+            raise GroundupError(f"config.json has no {name!r}, which this architecture needs")
+        return default if value is None else value
+
+    def require(self, name: str, *allowed: Any) -> None:
+        """Refuse the model unless the setting is absent, null or one of the `allowed` values."""
+        value = self._left.pop(name, None)
+        if value is not None and value not in allowed:
+            options = " or ".join(repr(option) for option in allowed)
+            raise GroundupError(f"config.json asks for {name}={value!r}; only {options} is supported here")
+
+    def finish(self) -> None:
+        """Refuse settings that are on and that no `take` or `require` asked for."""
+        unknown = {
+            name: value
+            for name, value in self._left.items()
+            if name not in self._without_effect
+            and value is not None
+            and value is not False
+            and value not in ("", [], {})
+        }
+        if unknown:
+            names = ", ".join(f"{name}={value!r}" for name, value in unknown.items())
+            raise GroundupError(
+                f"config.json asks for what this architecture does not support here: {names}; "
+                "remove a setting only if you know that it changes nothing in the model"
+            )
+
+
+def eos_ids(value: int | list[int] | None) -> tuple[int, ...]:
+    """End-of-text ids as Hugging Face writes them (none, one, or a list) as a tuple."""
+    return () if value is None else (value,) if isinstance(value, int) else tuple(value)
+
+
+def eos_value(ids: tuple[int, ...]) -> int | list[int] | None:
+    """End-of-text ids as Hugging Face writes them."""
+    return None if not ids else ids[0] if len(ids) == 1 else list(ids)

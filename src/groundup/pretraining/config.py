@@ -1,0 +1,115 @@
+"""The settings of a pretraining run: one flat, frozen tree that is the YAML file, the flags and the Python arguments.
+
+Whatever is left out is derived, by the planner from the time, the machine and the text, or by the size dial; the
+run folder's `config.yaml` holds the resolved values, so a resumed or repeated run derives nothing anew.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from groundup.core.config import Config, Count, Seconds
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class PretrainConfig(Config):
+    """Settings of `groundup pretrain`; None means: derived."""
+
+    # --- the text
+    data: tuple[str, ...] = Field(default=(), description="A prepared data folder, or text files and folders.")
+    text_field: str | None = Field(default=None, description="Column or JSON key that holds the text.")
+    separator: str | None = Field(default=None, description="Text that separates documents inside a text file.")
+    validation_fraction: Fraction | None = Field(
+        default=None, description="Share of the text kept for validation; a tenth, at most 20 MB, if left out."
+    )
+    tokenizer: str | None = Field(default=None, description="A tokenizer folder; trained on the text if left out.")
+    tokenizer_algorithm: Literal["bpe", "char"] = Field(default="bpe", description="Kind of tokenizer to train.")
+    byte_fallback: bool = Field(
+        default=True, description="Let a character tokenizer write unknown characters as bytes."
+    )
+    vocab_size: Count | None = Field(default=None, description="Entries of the tokenizer to train.")
+
+    # --- the model
+    architecture: str = Field(default="qwen3", description="Model architecture: qwen3 or gpt2.")
+    size: str | None = Field(
+        default=None, description="The one dial: d2, d4, d6, d8, d12 ... (number of layers; width follows)."
+    )
+    context_length: Count | None = Field(default=None, description="Tokens the model sees at once.")
+    n_layers: Count | None = Field(default=None, description="Layers, instead of the dial's.")
+    d_model: Count | None = Field(default=None, description="Width of the residual stream, instead of the dial's.")
+    n_heads: Count | None = Field(default=None, description="Query heads, instead of the dial's.")
+    n_kv_heads: Count | None = Field(default=None, description="Key and value heads, instead of the dial's.")
+    d_ff: Count | None = Field(default=None, description="Width of the feed-forward layer, instead of the dial's.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(default=None, description="Dropout (gpt2 only).")
+    tie_embeddings: bool | None = Field(default=None, description="One matrix for the embedding and the head.")
+
+    # --- how long (one of these; 5 minutes if none is given)
+    time: Seconds | None = Field(
+        default=None, description="Training time: 90s, 10m, 2h. The learning rate decays to its end."
+    )
+    tokens: Count | None = Field(default=None, description="Training tokens: 500k, 20M, 1B.")
+    steps: Count | None = Field(default=None, description="Optimizer steps.")
+    epochs: Positive | None = Field(default=None, description="Passes over the training text.")
+
+    # --- one step
+    batch_size: Count | None = Field(default=None, description="Windows in a step.")
+    micro_batch_size: Count | None = Field(default=None, description="Windows computed at once; gradients accumulate.")
+    stride: Count | None = Field(
+        default=None, description="Tokens between the starts of windows; the context length if left out."
+    )
+    document_mask: bool = Field(default=True, description="Keep documents in a window from seeing each other.")
+    optimizer: Literal["muon", "adamw"] = Field(
+        default="muon", description="Muon for the hidden matrices, or AdamW for all."
+    )
+    learning_rate: Positive | None = Field(default=None, description="Peak learning rate of the hidden matrices.")
+    embedding_learning_rate: Positive | None = Field(default=None, description="Peak learning rate of the embedding.")
+    head_learning_rate: Positive | None = Field(default=None, description="Peak learning rate of the output head.")
+    vector_learning_rate: Positive | None = Field(default=None, description="Peak learning rate of norms and biases.")
+    weight_decay: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="Decoupled weight decay, matrices only."
+    )
+    warmup: Fraction | None = Field(default=None, description="Share of the run spent warming the learning rate up.")
+    decay: Fraction | None = Field(
+        default=None, description="Share of the run, at its end, over which the learning rate falls."
+    )
+    gradient_clip: Positive = Field(default=1.0, description="Largest norm of the gradient.")
+    seed: int = Field(default=0, description="Seed of the initial weights, the order of the windows and dropout.")
+
+    # --- the machine
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="Arithmetic; auto times both.")
+    compile: Literal["auto", "on", "off"] = Field(default="auto", description="torch.compile; auto: when it pays.")
+    threads: Count | None = Field(default=None, description="CPU threads; all cores if left out.")
+
+    # --- watching
+    evaluations: Annotated[int, Field(ge=1)] = Field(default=10, description="Evaluations over the run.")
+    evaluation_tokens: Count | None = Field(
+        default=None, description="Validation tokens of each; the last one reads all."
+    )
+    sample_prompt: str | None = Field(
+        default=None, description="Prompt of the samples; from the validation text if left out."
+    )
+    sample_tokens: Annotated[int, Field(ge=0)] = Field(default=60, description="Tokens of each sample; 0 for none.")
+    save_every: Seconds = Field(default=60.0, description="Time between saves of the training state.")
+
+    @pydantic.model_validator(mode="after")
+    def _one_budget(self) -> PretrainConfig:
+        given = [name for name in ("time", "tokens", "steps", "epochs") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} are both given; how long to train is one of time, tokens, steps, epochs"
+            )
+        if self.tokenizer is not None and self.vocab_size is not None:
+            raise ValueError("vocab_size has no effect on a tokenizer that is given; leave one of the two out")
+        if self.dropout and self.architecture != "gpt2":
+            raise ValueError(
+                f"dropout {self.dropout} has no effect on {self.architecture}; use --architecture gpt2 or leave it out"
+            )
+        if self.warmup is not None and self.decay is not None and self.warmup + self.decay > 1:
+            raise ValueError(f"warmup {self.warmup} and decay {self.decay} make more than the whole run; lower one")
+        return self

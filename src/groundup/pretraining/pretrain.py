@@ -1,0 +1,275 @@
+"""Pretraining: from text to a model that writes, in stages that each leave something whole on disk.
+
+A new run and a resumed one take the same path: look what the run folder holds (tokenizer, data, plan, training state), make the
+next thing that is missing, and go on. So there is no second code for resuming, and a kill at any moment costs at most
+the stage or the minute it struck.
+
+    text -> token store -> plan (every setting resolved) -> training -> model folder, read back -> report
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from groundup.checkpoints.model_folder import verify_model
+from groundup.core.device import measure_ceiling, n_cores, pick_device
+from groundup.core.errors import GroundupError
+from groundup.core.files import read_json, write_json
+from groundup.core.progress import QUIET, Reporter
+from groundup.core.runs import RunFolder
+from groundup.data.batches import TrainingBatches
+from groundup.data.store import TokenStore
+from groundup.data.windows import Windows
+from groundup.inspect.run_report import write_report
+from groundup.models import LanguageModel, build_model
+from groundup.pretraining.config import PretrainConfig
+from groundup.pretraining.planner import Plan
+from groundup.pretraining.resolve import model_config, resolve
+from groundup.pretraining.summary import model_card, summarize
+from groundup.pretraining.text import check_text, text_stage
+from groundup.pretraining.watching import RunMetrics, Watcher
+from groundup.tokenization.tokenizer import Tokenizer
+from groundup.training.distributed import Ranks, join_ranks
+from groundup.training.loop import Budget, Job, TrainingResult, train
+from groundup.training.objectives import next_token_loss
+from groundup.training.optimizers import Optimizer, OptimizerSettings
+from groundup.training.precision import compiled
+from groundup.training.schedules import warmup_stable_decay
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """How a run ended: its folder, `finished` or `interrupted`, and the scores on the validation text, if it has any."""
+
+    path: Path
+    outcome: Literal["finished", "interrupted"]
+    val_loss: float | None
+    val_perplexity: float | None
+    val_bits_per_byte: float | None
+    max_logit_difference: float | None  # of the model folder read back
+
+    @property
+    def interrupted(self) -> bool:
+        return self.outcome == "interrupted"
+
+
+def pretrain(
+    data: str | Path | Sequence[str | Path] | None = None,
+    *,
+    out: str | Path,
+    reporter: Reporter = QUIET,
+    **settings: Any,
+) -> PretrainResult:
+    """Train a model from scratch on `data` (a prepared folder, or text) into a new run folder `out`.
+
+    `settings` are the fields of `PretrainConfig`; what is left out is derived. Raises `GroundupError` for settings and
+    text that cannot be used, and when the training diverges (the last good state is kept).
+    """
+    if data is not None:
+        settings["data"] = (data,) if isinstance(data, str | Path) else tuple(data)
+    # Whole paths, so that `resume` works from anywhere.
+    settings["data"] = tuple(os.path.abspath(path) for path in settings.get("data", ()))
+    if settings.get("tokenizer"):
+        settings["tokenizer"] = os.path.abspath(settings["tokenizer"])
+    config = PretrainConfig.build(settings, source="pretrain")
+    check_text(config)
+    with join_ranks(pick_device(config.device)) as ranks:
+        if ranks.is_main:
+            RunFolder.create(out, config, sys.argv).close()
+        return _go_on(Path(out), ranks, reporter)
+
+
+def resume(run: str | Path, *, reporter: Reporter = QUIET) -> PretrainResult:
+    """Go on with a run that was stopped or killed, from whatever it had finished.
+
+    With a budget in steps, tokens or epochs the weights become those of a run that was never stopped, to the bit (CPU, same number
+    of threads). Raises `GroundupError` when the folder holds no run, or its data or tokenizer have changed.
+    """
+    config = PretrainConfig.read(RunFolder.open(run).config)
+    with join_ranks(pick_device(config.device)) as ranks:
+        return _go_on(Path(run), ranks, reporter)
+
+
+def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
+    if not ranks.is_main:
+        return _follow(path, ranks)
+    with RunFolder.open(path, writing=True) as run:
+        began = time.perf_counter()
+        config = PretrainConfig.read(run.config)
+        torch.set_num_threads(config.threads or max(1, n_cores() // ranks.world_size))
+        store, tokenizer = text_stage(config, run.path, reporter)
+        _check_unchanged(run, store, tokenizer)
+        config, plan = resolve(config, run, store, tokenizer, reporter)
+        ranks.from_main(1.0)  # the others may read the run folder now
+        training = _Training.build(config, store, tokenizer, ranks, reporter)
+        watcher = Watcher(
+            run=run,
+            config=config,
+            model=training.model,
+            tokenizer=tokenizer,
+            store=store,
+            card=functools.partial(model_card, config, store),
+            reporter=reporter,
+        )
+        if config.sample_tokens and not run.read_samples():
+            watcher.sample(step=0)
+        result = training.run(run, plan, watcher, reporter)
+        return _finish(run, config, plan, store, tokenizer, training, result, began, reporter)
+
+
+def _follow(path: Path, ranks: Ranks) -> PretrainResult:
+    """What every rank but the first does: wait for the run folder to be ready, then train its share."""
+    ranks.from_main(1.0)
+    run = RunFolder.open(path)
+    config = PretrainConfig.read(run.config)
+    torch.set_num_threads(config.threads or max(1, n_cores() // ranks.world_size))
+    plan = Plan.read(run.plan)
+    prepared = path / "data" if (path / "data" / "manifest.json").is_file() else Path(config.data[0])
+    store = TokenStore.open(prepared, verify=False)
+    training = _Training.build(config, store, Tokenizer.load(store.tokenizer_folder), ranks, QUIET)
+    result = training.run(run, plan, None, QUIET)
+    return PretrainResult(
+        path, "interrupted" if result.outcome == "interrupted" else "finished", None, None, None, None
+    )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The parts of the job, built from the resolved settings."""
+
+    config: PretrainConfig
+    model: LanguageModel
+    batches: TrainingBatches
+    optimizer: Optimizer
+    ranks: Ranks
+
+    @classmethod
+    def build(
+        cls, config: PretrainConfig, store: TokenStore, tokenizer: Tokenizer, ranks: Ranks, reporter: Reporter
+    ) -> _Training:
+        assert config.context_length and config.batch_size and config.micro_batch_size
+        model = build_model(model_config(config, tokenizer), config.seed).to(ranks.device)
+        model.compute_dtype = DTYPES[config.precision]
+        windows = Windows(store.split("train"), config.context_length, config.stride)
+        batches = TrainingBatches(
+            windows,
+            batch_size=config.batch_size,
+            micro_batch_size=config.micro_batch_size,
+            seed=config.seed,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+        )
+        return cls(config, model, batches, Optimizer(model, _optimizer_settings(config)), ranks)
+
+    def run(self, run: RunFolder, plan: Plan, watcher: Watcher | None, reporter: Reporter) -> TrainingResult:
+        config, ranks = self.config, self.ranks
+        assert config.warmup is not None and config.decay is not None
+        budget = Budget(steps=config.steps) if config.steps else Budget(seconds=plan.training_seconds)
+        objective = next_token_loss
+        if config.compile == "on":
+            reporter.say("compiling the training step ...")
+            objective = compiled(self.model, objective, self.batches(0)[0], reporter)
+        job = Job(
+            model=self.model,
+            batches=self.batches,
+            objective=objective,
+            optimizer=self.optimizer,
+            budget=budget,
+            schedule=functools.partial(
+                warmup_stable_decay, warmup_steps=round(config.warmup * plan.steps), decay=config.decay
+            ),
+            hooks=watcher.hooks(budget.steps, budget.seconds) if watcher else (),
+            gradient_clip=config.gradient_clip,
+            seed=config.seed,
+            save_every_seconds=config.save_every,
+            steps_per_epoch=self.batches.steps_per_epoch,
+            flops_per_token=self.model.flops_per_token(config.context_length),
+            ceiling_flops=ranks.world_size * measure_ceiling(ranks.device, self.model.compute_dtype),
+        )
+        metrics = RunMetrics(run) if ranks.is_main else None
+        state = run.state if ranks.is_main else None
+        return train(job, state_folder=state, metrics=metrics, reporter=reporter, ranks=ranks)
+
+
+def _optimizer_settings(config: PretrainConfig) -> OptimizerSettings:
+    assert config.learning_rate and config.embedding_learning_rate and config.head_learning_rate
+    assert config.vector_learning_rate and config.weight_decay is not None
+    return OptimizerSettings(
+        matrix_learning_rate=config.learning_rate,
+        embedding_learning_rate=config.embedding_learning_rate,
+        head_learning_rate=config.head_learning_rate,
+        vector_learning_rate=config.vector_learning_rate,
+        matrices=config.optimizer,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _check_unchanged(run: RunFolder, store: TokenStore, tokenizer: Tokenizer) -> None:
+    """Note the hashes of data and tokenizer at the first start; at every later one they must be the same."""
+    environment = read_json(run.environment)
+    hashes = {"data_sha256": store.manifest["key"], "tokenizer_sha256": tokenizer.sha256}
+    for name, value in hashes.items():
+        before = environment.get(name)
+        if before is not None and before != value:
+            what = name.removesuffix("_sha256")
+            raise GroundupError(
+                f"the {what} of {run.path} has changed since the run began (SHA-256 {before[:12]} then, {value[:12]} now); "
+                f"put the old {what} back, or start a new run with another --out"
+            )
+    if "data_sha256" not in environment:
+        write_json(run.environment, environment | hashes)
+
+
+def _finish(
+    run: RunFolder,
+    config: PretrainConfig,
+    plan: Plan,
+    store: TokenStore,
+    tokenizer: Tokenizer,
+    training: _Training,
+    result: TrainingResult,
+    began: float,
+    reporter: Reporter,
+) -> PretrainResult:
+    """Verify the model folder, write summary and report, say what to do next."""
+    difference = None
+    if result.outcome == "finished":
+        tokens = torch.from_numpy(store.split("train").read(0, config.context_length or 1).astype("int64"))
+        difference = verify_model(run.model, training.model, tokens)
+        reporter.say(f"model folder read back: max |logit difference| {difference:.1e}")
+    summary = summarize(
+        run,
+        config,
+        plan,
+        store,
+        tokenizer,
+        training.model,
+        outcome=result.outcome,
+        training_seconds=result.place.elapsed_seconds,
+        wall_seconds=time.perf_counter() - began,
+        n_tokens=result.place.n_tokens,
+        max_logit_difference=difference,
+        device=training.ranks.device,
+    )
+    run.write_summary(summary)
+    write_report(run)
+    if result.outcome == "diverged":
+        raise GroundupError(result.message)
+    reporter.say(result.message)
+    reporter.say(f"report      {run.report}")
+    for number, command in enumerate(summary.next_commands):
+        reporter.say(f"{'next' if number == 0 else '':<12}{command}")
+    return PretrainResult(
+        run.path, result.outcome, summary.val_loss, summary.val_perplexity, summary.val_bits_per_byte, difference
+    )

@@ -1,0 +1,52 @@
+"""The recipe: learning rates and constants of a pretraining run, and how they follow from the model and the run.
+
+Every number was found by runs on this project's benchmark texts (docs/log.md tells which), starting from published ones:
+Muon for the hidden matrices with a rate that does not depend on width, because its steps have a fixed size in the
+spectral norm (Jordan 2024; Bernstein 2025); AdamW for tables and vectors; no warm-up for Muon; a linear decay to zero
+over the larger part of the run (Bergsma et al. 2025).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from groundup.pretraining.config import PretrainConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run uses where its settings say nothing."""
+
+    learning_rate: float  # hidden matrices
+    embedding_learning_rate: float
+    head_learning_rate: float
+    vector_learning_rate: float
+    weight_decay: float
+    warmup: float  # share of the run
+    decay: float  # share of the run, at its end
+
+
+MUON = Recipe(
+    learning_rate=0.03,
+    embedding_learning_rate=0.05,
+    head_learning_rate=0.01,
+    vector_learning_rate=0.01,
+    weight_decay=0.0,
+    warmup=0.0,
+    decay=0.7,
+)
+ADAMW = Recipe(
+    learning_rate=3e-3,
+    embedding_learning_rate=3e-3,
+    head_learning_rate=3e-3,
+    vector_learning_rate=3e-3,
+    weight_decay=0.1,
+    warmup=0.02,
+    decay=0.7,
+)
+
+
+def recipe_values(config: PretrainConfig) -> dict[str, float]:
+    """The recipe's values for every setting of `config` that is None."""
+    recipe = MUON if config.optimizer == "muon" else ADAMW
+    return {name: value for name, value in vars(recipe).items() if getattr(config, name) is None}

@@ -1,0 +1,157 @@
+"""A rehearsal: a few real steps of a model on this machine, to learn what a step costs in seconds and bytes.
+
+No table of processors and no formula for speed: a candidate is built, given real batches of the real text through the very
+`take_step` of the training loop, timed, and thrown away. Only two things are counted rather than timed: the bytes that
+autograd keeps for the backward pass (by listening to what it saves), and those of weights, gradients and optimizer.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from groundup.data.batches import TrainingBatches
+from groundup.data.windows import Windows
+from groundup.models import LanguageModel, ModelConfig, build_model
+from groundup.training.job import Budget, Job
+from groundup.training.objectives import LOGITS_AT_ONCE, next_token_loss
+from groundup.training.optimizers import Optimizer, OptimizerSettings
+from groundup.training.precision import choose_dtype
+from groundup.training.step import take_step
+
+FEWEST_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a model costs here: in seconds, and in bytes beyond those of a process that has done nothing yet."""
+
+    dtype: str  # "fp32" or "bf16": what it was timed in
+    dtype_reason: str
+    n_rows: int  # windows it was timed with
+    row_seconds: float  # forward and backward, a window
+    update_seconds: float  # the optimizer, a step
+    forward_row_seconds: float  # an evaluation, a window
+    new_token_seconds: float  # a token of a sample
+    saved_row_bytes: int  # kept for the backward pass, a window
+    weight_bytes: int
+    optimizer_bytes: int
+
+    def step_seconds(self, batch_size: int) -> float:
+        """Seconds of a step of so many windows."""
+        return batch_size * self.row_seconds + self.update_seconds
+
+    def memory_bytes(self, micro_batch_size: int, context_length: int, vocab_size: int) -> int:
+        """Most bytes in use at once, over those of the bare process.
+
+        At the top of the backward pass everything saved is there, with the weights' copies in bf16, and so are a block
+        of logits, its softmax and its gradient, in fp32 and in `dtype`. While the state is saved, the optimizer's is
+        there twice.
+        """
+        n_logits = min(micro_batch_size * context_length * vocab_size, LOGITS_AT_ONCE + vocab_size)
+        copies = self.weight_bytes // 2 if self.dtype == "bf16" else 0
+        state = 2 * self.weight_bytes + copies + self.optimizer_bytes  # weights and gradients
+        return state + max(micro_batch_size * self.saved_row_bytes + 14 * n_logits, self.optimizer_bytes)
+
+
+def rehearse(
+    config: ModelConfig,
+    windows: Windows,
+    settings: OptimizerSettings,
+    *,
+    n_rows: int,
+    seconds: float,
+    device: str = "cpu",
+    precision: str = "auto",
+) -> Rehearsal:
+    """Train a new model of `config` on batches of `n_rows` windows for about `seconds`, at least `FEWEST_STEPS` steps."""
+    model = build_model(config).to(device)
+    batches = TrainingBatches(windows, batch_size=n_rows, micro_batch_size=n_rows, seed=0)
+    dtype, reason = _dtype(model, batches, precision, seconds / 8)
+    model.compute_dtype = torch.bfloat16 if dtype == "bf16" else torch.float32
+    optimizer = Optimizer(model, settings)
+    job = Job(model, batches, next_token_loss, optimizer, Budget(steps=1))
+    model.train()
+    take_step(job, 0, 0.0)  # starts threads, makes the optimizer's state; a factor of 0 changes no weight
+    saved_bytes = _saved_bytes(model, batches)
+
+    n_steps, start = 0, _now(device)
+    while n_steps < FEWEST_STEPS or _now(device) - start < seconds / 2:
+        n_steps += 1
+        take_step(job, n_steps, 1.0)
+    step_seconds = (_now(device) - start) / n_steps
+
+    start = _now(device)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    made_seconds = _now(device) - start
+    optimizer.step(0.0)
+    update_seconds = max(0.0, _now(device) - start - made_seconds)
+    with torch.no_grad():
+        batch = batches(0)[0].to(device)
+        start = _now(device)
+        next_token_loss(model, batch)
+        forward_seconds = _now(device) - start
+
+    weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
+    copies = weight_bytes // 2 if dtype == "bf16" else 0
+    return Rehearsal(
+        dtype=dtype,
+        dtype_reason=reason,
+        n_rows=n_rows,
+        row_seconds=max(step_seconds - update_seconds, step_seconds / 10) / n_rows,
+        update_seconds=min(update_seconds, step_seconds),
+        forward_row_seconds=forward_seconds / n_rows,
+        new_token_seconds=_new_token_seconds(model, device),
+        saved_row_bytes=max(0, saved_bytes - copies) // n_rows,
+        weight_bytes=weight_bytes,
+        optimizer_bytes=sum(tensor.nbytes for tensor in optimizer.state_tensors().values()),
+    )
+
+
+@torch.no_grad()
+def _new_token_seconds(model: LanguageModel, device: str) -> float:
+    """Seconds of one token after another, as samples are written."""
+    model.eval()
+    state = model.new_state(1)
+    token_11 = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    n_tokens = min(8, model.config.context_length)
+    start = _now(device)
+    for _ in range(n_tokens):
+        model.unembed(model.trunk(token_11, state)[:, -1]).argmax().item()
+    return (_now(device) - start) / n_tokens
+
+
+def _dtype(model: LanguageModel, batches: TrainingBatches, precision: str, seconds: float) -> tuple[str, str]:
+    """The arithmetic asked for, or the faster one."""
+    if precision != "auto":
+        return precision, f"{precision}: asked for"
+    choice = choose_dtype(model, next_token_loss, batches(0)[0], seconds)
+    return ("bf16" if choice.value == torch.bfloat16 else "fp32"), choice.reason
+
+
+def _saved_bytes(model: LanguageModel, batches: TrainingBatches) -> int:
+    """Bytes that autograd keeps after the forward pass of a batch, beyond the weights themselves."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    storages: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = next_token_loss(model, batches(0)[0].to(next(model.parameters()).device))
+        saved = sum(storages.values())
+    del loss
+    return saved
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()

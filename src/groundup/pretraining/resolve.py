@@ -1,0 +1,70 @@
+"""Resolving: every setting that was left out gets its value, once, before training; the run folder keeps them all.
+
+Sizes, batch, time and arithmetic come from the planner, learning rates from the recipe. A resumed run finds `config.yaml`
+resolved and derives nothing anew, so it cannot decide otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from groundup.core.progress import Reporter
+from groundup.core.runs import RunFolder
+from groundup.data.store import TokenStore
+from groundup.models import ModelConfig, config_for_size
+from groundup.pretraining.config import PretrainConfig
+from groundup.pretraining.planner import DEFAULT_SECONDS, Plan, plan
+from groundup.pretraining.watching import prompt_from
+from groundup.tokenization.tokenizer import Tokenizer
+from groundup.training.precision import compile_decision
+
+SHAPE = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "tie_embeddings", "dropout")
+BUDGETS = ("time", "tokens", "steps", "epochs")
+
+
+def resolve(
+    config: PretrainConfig, run: RunFolder, store: TokenStore, tokenizer: Tokenizer, reporter: Reporter
+) -> tuple[PretrainConfig, Plan]:
+    """The settings with nothing left to derive, and the plan they came from; both are kept in the run folder."""
+    if config.n_layers and config.batch_size and run.plan.exists():
+        return config, Plan.read(run.plan)
+    chosen = plan(store, config, reporter=reporter)
+    for line in (*chosen.table(), chosen.reason):
+        reporter.say(line)
+    values: dict[str, Any] = config.model_dump() | chosen.settings()
+    if config.time is None and any(getattr(config, name) for name in BUDGETS):
+        values |= {"steps": chosen.steps, "tokens": None, "epochs": None}
+    else:
+        values["time"] = config.time or DEFAULT_SECONDS
+    if config.compile == "auto":
+        decision = compile_decision(chosen.training_seconds, chosen.device)
+        values["compile"] = "on" if decision.value else "off"
+        reporter.say(decision.reason)
+    if config.sample_prompt is None:
+        values["sample_prompt"] = prompt_from(store.split("validation"), tokenizer)
+    shape = model_config(PretrainConfig.build(values), tokenizer)
+    values |= {name: getattr(shape, name) for name in SHAPE if hasattr(shape, name)}
+    resolved = PretrainConfig.build(_without_effectless(values), source="the resolved settings")
+    chosen.write(run.plan)
+    resolved.write(run.config)  # last: a resolved config promises a plan
+    return resolved, chosen
+
+
+def model_config(config: PretrainConfig, tokenizer: Tokenizer) -> ModelConfig:
+    """The model's configuration; raises `GroundupError` when sizes do not fit together."""
+    assert config.context_length is not None and config.size is not None
+    return config_for_size(
+        config.size,
+        tokenizer.vocab_size,
+        config.context_length,
+        config.architecture,
+        **{name: getattr(config, name) for name in SHAPE},
+        bos_id=tokenizer.bos_id,
+        eos_ids=() if tokenizer.eos_id is None else (tokenizer.eos_id,),
+        pad_id=tokenizer.pad_id,
+    )
+
+
+def _without_effectless(values: dict[str, Any]) -> dict[str, Any]:
+    """Zero dropout is no dropout: an architecture without any would refuse it by name."""
+    return values | ({"dropout": None} if not values.get("dropout") else {})

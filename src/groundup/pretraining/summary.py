@@ -1,0 +1,162 @@
+"""What a run came to, for its report, its model card and the next run's reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from groundup.core.device import peak_memory_bytes
+from groundup.core.runs import (
+    CostSummary,
+    DataSummary,
+    Forecast,
+    RunFolder,
+    RunSummary,
+    SourceSummary,
+    SplitSummary,
+    TokenizerSummary,
+)
+from groundup.data.store import SPLITS, TokenStore
+from groundup.evaluation.perplexity import Scores
+from groundup.models.base import LanguageModel
+from groundup.pretraining.config import PretrainConfig
+from groundup.pretraining.planner import Plan
+from groundup.tokenization.tokenizer import Tokenizer
+
+PIECES_SHOWN = 60
+
+
+def summarize(
+    run: RunFolder,
+    config: PretrainConfig,
+    plan: Plan,
+    store: TokenStore,
+    tokenizer: Tokenizer,
+    model: LanguageModel,
+    *,
+    outcome: str,
+    training_seconds: float,
+    wall_seconds: float,
+    n_tokens: int,
+    max_logit_difference: float | None,
+    device: str,
+) -> RunSummary:
+    """Gather what `report.html` tells besides the curves."""
+    rows = [row for row in run.read_metrics() if row.get("val_loss") is not None]
+    scores = rows[-1] if rows else {}
+    architecture = model.config
+    n_parameters = model.n_parameters()
+    memory = peak_memory_bytes(device)
+    finished = outcome == "finished"
+    forecasts = (
+        Forecast("training time", plan.training_seconds, training_seconds if finished else None, "seconds"),
+        Forecast("tokens", plan.tokens, n_tokens if finished else None, "tokens"),
+        Forecast("validation loss", plan.loss, scores.get("val_loss") if finished else None, "nats a token"),
+        Forecast("peak memory", plan.memory_bytes, memory, "bytes"),
+    )
+    return RunSummary(
+        title=run.path.name,
+        status=outcome,
+        architecture=architecture.architecture,
+        n_parameters=n_parameters,
+        context_length=architecture.context_length,
+        model={
+            "layers": architecture.n_layers,
+            "width": architecture.d_model,
+            "heads": f"{architecture.n_heads} ({architecture.n_kv_heads} for keys and values), {architecture.d_head} wide",
+            "feed-forward width": architecture.d_ff,
+            "vocabulary": architecture.vocab_size,
+            "context": f"{architecture.context_length} tokens",
+            "embedding and head": "one matrix" if architecture.tie_embeddings else "two matrices",
+            "parameters": f"{n_parameters:,} ({model.n_parameters(embeddings=False):,} without embedding and head)",
+            "arithmetic": config.precision + (", compiled" if config.compile == "on" else ""),
+        },
+        tokenizer=tokenizer_summary(store, tokenizer),
+        data=data_summary(store),
+        cost=CostSummary(
+            training_seconds=training_seconds,
+            wall_seconds=wall_seconds,
+            n_tokens=n_tokens,
+            flops=float(model.flops_per_token(config.context_length)) * n_tokens,
+            peak_memory_bytes=memory,
+        ),
+        val_loss=scores.get("val_loss"),
+        val_perplexity=scores.get("val_perplexity"),
+        val_bits_per_byte=scores.get("val_bits_per_byte"),
+        forecasts=tuple(forecast for forecast in forecasts if forecast.expected is not None),
+        checks={}
+        if max_logit_difference is None
+        else {"model folder read back": f"max |logit difference| {max_logit_difference:.1e}"},
+        notes=(plan.reason,),
+        next_commands=_next_commands(run, config, finished),
+    )
+
+
+def tokenizer_summary(store: TokenStore, tokenizer: Tokenizer) -> TokenizerSummary:
+    """The tokenizer and how it cuts the beginning of the validation (else the training) text."""
+    split = store.split("validation") if store.split("validation").n_tokens else store.split("train")
+    tokens = [int(token) for token in split.read(0, min(PIECES_SHOWN, split.n_tokens))]
+    text = tokenizer.decode(tokens, skip_special=True)
+    train = store.split("train")
+    return TokenizerSummary(
+        algorithm=tokenizer.algorithm,
+        vocab_size=tokenizer.vocab_size,
+        bytes_per_token=train.n_bytes / max(1, train.n_tokens - train.n_documents),
+        sha256=tokenizer.sha256,
+        pieces=tuple((token, piece) for token, piece, _ in tokenizer.pieces(text)),
+    )
+
+
+def data_summary(store: TokenStore) -> DataSummary:
+    """The files of the text with their hashes, and what each side of the split holds."""
+    splits = {name: store.split(name) for name in SPLITS}
+    return DataSummary(
+        sources=tuple(
+            SourceSummary(source["path"], source["n_bytes"], source["sha256"]) for source in store.manifest["sources"]
+        ),
+        splits={name: SplitSummary(split.n_documents, split.n_tokens, split.n_bytes) for name, split in splits.items()},
+        note=f"split by {store.manifest['split_by']}",
+    )
+
+
+def model_card(config: PretrainConfig, store: TokenStore, scores: Scores | None) -> str:
+    """The README.md of a model folder: what it is, what it read, what it reaches, how to open it."""
+    train, validation = store.split("train"), store.split("validation")
+    names = sorted({Path(source["path"]).name for source in store.manifest["sources"]})
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more files" if len(names) > 5 else "")
+    reached = ""
+    if scores is not None:
+        reached = (
+            f"On {scores.n_tokens:,} held-out tokens: loss {scores.loss:.4f} nats a token, perplexity {scores.perplexity:.2f}, "
+            f"{scores.bits_per_byte:.4f} bits per byte.\n\n"
+        )
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- groundup
+---
+# A {config.architecture} language model, {config.n_layers} layers of width {config.d_model}
+
+Trained from scratch with Groundup on {train.n_bytes:,} bytes of text ({shown}); {validation.n_bytes:,} bytes were held out.
+
+{reached}It continues text in the manner of what it read. It knows nothing else, follows no instructions, and repeats whatever
+errors and opinions its text holds.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```
+"""
+
+
+def _next_commands(run: RunFolder, config: PretrainConfig, finished: bool) -> tuple[str, ...]:
+    if not finished:
+        return (f"groundup resume {run.path}",)
+    prompt = (config.sample_prompt or "").replace("'", "")
+    return (
+        f"groundup generate {run.path} '{prompt}'",
+        f"groundup inspect next {run.path} '{prompt}'",
+        f"groundup verify {run.path}",
+    )

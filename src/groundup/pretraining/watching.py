@@ -1,0 +1,126 @@
+"""What a run shows of itself while it trains: evaluations, samples, the model folder; all as hooks of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from groundup.checkpoints.model_folder import save_model
+from groundup.core.progress import Reporter
+from groundup.core.runs import RunFolder
+from groundup.data.batches import EvaluationBatches
+from groundup.data.store import TokenSplit, TokenStore
+from groundup.data.windows import Windows
+from groundup.evaluation.perplexity import Scores, evaluate
+from groundup.generation.text_model import TextModel
+from groundup.models.base import LanguageModel
+from groundup.pretraining.config import PretrainConfig
+from groundup.tokenization.tokenizer import Tokenizer
+from groundup.training.loop import Hook, Place
+from groundup.training.metrics import MetricsLog, Row
+
+PROMPT_CHARACTERS = 40
+
+
+class RunMetrics(MetricsLog):
+    """The loop's rows, written to the run folder."""
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self._run = run
+
+    def log(self, row: Row) -> None:
+        self._run.log(row)
+
+    def truncate(self, step: int) -> None:
+        self._run.truncate_metrics(step)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Evaluates, samples and saves one model of one run."""
+
+    run: RunFolder
+    config: PretrainConfig  # resolved
+    model: LanguageModel
+    tokenizer: Tokenizer
+    store: TokenStore
+    card: Callable[[Scores | None], str]
+    reporter: Reporter
+
+    def scores(self, max_tokens: int | None) -> Scores | None:
+        """Scores on the validation text, the first `max_tokens` of it spread evenly; None when there is none."""
+        split = self.store.split("validation")
+        if split.n_tokens < 2:
+            return None
+        assert self.config.context_length and self.config.micro_batch_size
+        windows = Windows(split, self.config.context_length, to_the_end=True)
+        batches = EvaluationBatches(windows, self.config.micro_batch_size, max_tokens=max_tokens)
+        return evaluate(self.model, batches, self.tokenizer.token_bytes())
+
+    def sample(self, step: int) -> str:
+        """What the model writes after the prompt now; kept in `samples.jsonl`. Gives prompt and text."""
+        prompt = self.config.sample_prompt or ""
+        writer = TextModel(self.model, self.tokenizer)
+        text = writer.generate(prompt, max_new_tokens=self.config.sample_tokens, temperature=0.7, top_p=0.95, seed=1)
+        self.run.log_sample(step, prompt, text)
+        return prompt + text
+
+    def look(self, place: Place) -> Row | None:
+        """A look between steps: evaluate a part of the validation text, sample, save the model as it is."""
+        if place.step == self.config.steps:  # the last look comes at once
+            return None
+        return self._look(place, self.config.evaluation_tokens)
+
+    def last_look(self, place: Place) -> Row | None:
+        """The look at the end: all of the validation text."""
+        return self._look(place, None)
+
+    def _look(self, place: Place, max_tokens: int | None) -> Row | None:
+        scores = self.scores(max_tokens)
+        save_model(self.run.model, self.model, self.tokenizer, card=self.card(scores))
+        if self.config.sample_tokens:
+            self.sample(place.step)
+        if scores is None:
+            return None
+        self.reporter.say(
+            f"step {place.step:>7,}  {place.elapsed_seconds:>6.0f} s  validation loss {scores.loss:.4f}  "
+            f"perplexity {scores.perplexity:,.2f}  bits per byte {scores.bits_per_byte:.4f}"
+        )
+        return score_row(scores)
+
+    def hooks(self, steps: int | None, seconds: float | None) -> tuple[Hook, ...]:
+        """A look `evaluations` times over the budget, the last at its end."""
+        n = self.config.evaluations
+        during = Hook(
+            self.look,
+            every_steps=None if steps is None else max(1, -(-steps // n)),
+            every_seconds=None if seconds is None else seconds / n,
+        )
+        return (during, Hook(self.last_look, at_end=True)) if n > 1 else (Hook(self.last_look, at_end=True),)
+
+
+def score_row(scores: Scores) -> Row:
+    """Scores as a row of the metrics."""
+    return {
+        "val_loss": scores.loss,
+        "val_loss_standard_error": scores.loss_standard_error,
+        "val_perplexity": scores.perplexity,
+        "val_bits_per_byte": scores.bits_per_byte,
+        "val_tokens": scores.n_tokens,
+    }
+
+
+def prompt_from(split: TokenSplit, tokenizer: Tokenizer) -> str:
+    """A prompt of a few words: the beginning of a validation document, cut before a space."""
+    if not split.n_tokens:
+        return ""
+    tokens = [int(token) for token in split.read(0, min(64, split.n_tokens))]
+    if tokenizer.eos_id in tokens[1:]:
+        tokens = tokens[: tokens.index(tokenizer.eos_id, 1)]
+    text = tokenizer.decode(tokens, skip_special=True).lstrip()
+    line = text.split("\n")[0]
+    if len(line) <= PROMPT_CHARACTERS:
+        return line
+    cut = line.rfind(" ", 0, PROMPT_CHARACTERS)
+    return line[:cut] if cut > 0 else line[:PROMPT_CHARACTERS]

@@ -1,0 +1,28 @@
+"""Where a run's figures go: rows of named numbers, one a step, units in the names.
+
+The loop speaks to this small class; the run folder has one that also writes `metrics.jsonl` and TensorBoard events.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+
+
+class MetricsLog:
+    """Rows kept in memory; what keeps them on disk overrides all three methods."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def log(self, row: Row) -> None:
+        """Add a row; each has a `step`."""
+        self.rows.append(row)
+
+    def truncate(self, step: int) -> None:
+        """Forget the rows past `step`: a resumed run takes those steps again, and each step has one row."""
+        self.rows = [row for row in self.rows if row["step"] <= step]
+
+    def flush(self) -> None:
+        """Return when every row so far would survive a kill; called before each save of the training state."""

@@ -1,0 +1,98 @@
+"""What a model is trained to make small: functions of (model, batch) that give the *sum* of the losses of its targets.
+
+The one idea of the cross-entropy here: logits are by far the largest tensor of a small model (rows x 50,000 in fp32,
+and their gradient again), and nobody needs them afterwards. So the head runs on a block of rows at a time, and the
+gradient, softmax minus one-hot, is made at once, while the block is in cache, in the forward pass. Nothing is kept
+but the gradients of the hidden vectors and of the head. Source of the trick: Wijmans et al. 2024, "Cut Your Losses",
+section 3; and Liger Kernel (Hsu et al. 2024), section 3.2, "FusedLinearCrossEntropy".
+
+Shapes: N rows (batch x time), D d_model, V vocab_size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from groundup.data.batches import Batch
+    from groundup.models.base import LanguageModel
+
+Objective = Callable[["LanguageModel", "Batch"], Tensor]
+IGNORED_LABEL = -100
+LOGITS_AT_ONCE = 1 << 25  # 128 MiB in fp32; each block also adds once into the head's gradient, so not too small
+
+
+def next_token_loss(model: LanguageModel, batch: Batch) -> Tensor:
+    """The summed negative log likelihood (nats, fp32) of the batch's labels, each read with what comes before it."""
+    hidden_BTD = model.trunk(batch.tokens_BT, document_ids_BT=batch.document_ids_BT)
+    return linear_cross_entropy(hidden_BTD.flatten(0, 1), model.head_weight, batch.labels_BT.flatten())
+
+
+def linear_cross_entropy(
+    hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, logits_at_once: int = LOGITS_AT_ONCE
+) -> Tensor:
+    """`cross_entropy(hidden @ weight.T, labels, reduction="sum")` in fp32, without ever holding all logits.
+
+    Matrix products run in the dtype of `hidden_ND`; the softmax and all sums in fp32. Labels of -100 count nothing.
+    """
+    n_blocks = -(-hidden_ND.shape[0] * weight_VD.shape[0] // logits_at_once)
+    n_rows = max(1, -(-hidden_ND.shape[0] // max(1, n_blocks)))  # blocks of one size: each shape is a kernel to compile
+    if torch.is_grad_enabled() and (hidden_ND.requires_grad or weight_VD.requires_grad):
+        return _LinearCrossEntropy.apply(hidden_ND, weight_VD, labels_N, n_rows)
+    weight = weight_VD.to(hidden_ND.dtype)
+    losses = [
+        F.cross_entropy((hidden @ weight.T).float(), labels, ignore_index=IGNORED_LABEL, reduction="sum")
+        for hidden, labels in zip(hidden_ND.split(n_rows), labels_N.split(n_rows), strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """The same with gradients, which the forward pass makes block by block; the backward pass only scales them."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, n_rows: int) -> Tensor:
+        weight = weight_VD.to(hidden_ND.dtype)
+        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+        hidden_gradients, weight_gradient = [], None
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
+        for hidden, labels in zip(hidden_ND.split(n_rows), labels_N.split(n_rows), strict=True):
+            loss, logits_gradient = _loss_and_gradient(hidden @ weight.T, labels)
+            total = total + loss
+            if needs_hidden:
+                hidden_gradients.append(logits_gradient @ weight)
+            if needs_weight:
+                # [D, V]: with the long side last this product is 1.5 times as fast as its transpose.
+                part = (hidden.T @ logits_gradient).to(weight_VD.dtype)
+                weight_gradient = part if weight_gradient is None else weight_gradient.add_(part)
+        if weight_gradient is not None:
+            weight_gradient = weight_gradient.T.contiguous()
+        ctx.save_for_backward(torch.cat(hidden_gradients) if needs_hidden else None, weight_gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        scale, (hidden, weight) = grad_outputs[0], ctx.saved_tensors
+        return (
+            None if hidden is None else hidden * scale.to(hidden.dtype),
+            None if weight is None else weight * scale.to(weight.dtype),
+            None,
+            None,
+        )
+
+
+def _loss_and_gradient(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Summed loss (fp32) of a block of rows, and its gradient by the logits, in their dtype."""
+    logits = logits_NV.float()
+    counted_N1 = (labels_N != IGNORED_LABEL)[:, None]
+    labels_N1 = labels_N.clamp(min=0)[:, None]  # an ignored label still has to be a place to read
+    log_norm_N1 = logits.logsumexp(dim=1, keepdim=True)
+    loss = ((log_norm_N1 - logits.gather(1, labels_N1)) * counted_N1).sum()
+    gradient = (logits - log_norm_N1).exp()
+    gradient = gradient.scatter_add(1, labels_N1, torch.full_like(log_norm_N1, -1.0)) * counted_N1
+    return loss, gradient.to(logits_NV.dtype)

@@ -1,0 +1,205 @@
+"""How gradients become steps: AdamW for tables and vectors, Muon for the hidden matrices (or AdamW for all).
+
+AdamW is PyTorch's, fused (Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"). Muon is Jordan 2024
+(kellerjordan.github.io/posts/muon): momentum, then replace the update by the nearest matrix whose singular values are
+all about 1, so that every direction of a layer learns at one speed. Weight decay is decoupled and acts on hidden
+matrices only: tables see most rows rarely, and norms and biases are few (GPT-2 and nanoGPT spare the vectors alike).
+
+`torch.optim.Muon` exists and gives the same update (a test holds ours against it), but it orthogonalises matrix by
+matrix. Here all matrices of a shape go through Newton-Schulz together, one batched product for all layers; see
+benchmarks/RESULTS.md for what that gains. Iterations run in bf16 where the model computes in bf16: the iteration
+drives singular values into a band, not to a point, and forgives its rounding (Jordan 2024, "Newton-Schulz").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from groundup.core.errors import GroundupError
+from groundup.models.base import LanguageModel
+
+# Jordan 2024: the odd quintic a x + b x^3 + c x^5 that lifts small singular values fastest while it keeps all below
+# ~1.2.
+QUINTIC = (3.4445, -4.7750, 2.0315)
+STACK_ELEMENTS = 1 << 22  # matrices are stacked up to 16 MiB (fp32); larger products are efficient one by one
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Peak learning rates by the role of a parameter, and the constants of both optimizers.
+
+    `matrix_learning_rate` is in Muon's units (the size of a step's singular values; about 0.02) or AdamW's (about
+    0.003).
+    """
+
+    matrix_learning_rate: float
+    embedding_learning_rate: float
+    head_learning_rate: float
+    vector_learning_rate: float
+    matrices: Literal["muon", "adamw"] = "muon"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    epsilon: float = 1e-8
+    momentum: float = 0.95
+    newton_schulz_steps: int = 5
+
+
+class Optimizer:
+    """Both optimizers of a model as one: a step, and a state that is nothing but named tensors."""
+
+    def __init__(self, model: LanguageModel, settings: OptimizerSettings) -> None:
+        """Sort the trainable parameters by role; raises `GroundupError` when there is none."""
+        self.settings = settings
+        roles = {
+            role: [(name, parameter) for name, parameter in found if parameter.requires_grad]
+            for role, found in model.parameter_roles().items()
+        }
+        if not any(roles.values()):
+            raise GroundupError("the model has no parameter to train: all of them are frozen")
+        rates = {
+            "matrices": settings.matrix_learning_rate,
+            "embedding": settings.embedding_learning_rate,
+            "head": settings.head_learning_rate,
+            "vectors": settings.vector_learning_rate,
+        }
+        self._muon = None
+        if settings.matrices == "muon":
+            self._muon = Muon(roles.pop("matrices"), settings, dtype=model.compute_dtype)
+        groups = []
+        for role, named in roles.items():
+            decay = settings.weight_decay if role == "matrices" else 0.0
+            if named:
+                parameters = [parameter for _, parameter in named]
+                groups.append({"params": parameters, "lr": rates[role], "weight_decay": decay, "peak": rates[role]})
+        self._named = [item for named in roles.values() for item in named]
+        self._adamw = None
+        if groups:
+            self._adamw = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
+
+    @torch.no_grad()
+    def step(self, scale: float = 1.0) -> None:
+        """Move every parameter by its gradient, at `scale` times its peak learning rate."""
+        if self._muon is not None:
+            self._muon.step(scale)
+        if self._adamw is not None:
+            for group in self._adamw.param_groups:
+                group["lr"] = group["peak"] * scale
+            self._adamw.step()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The state by flat names (`PARAMETER.momentum`, `.exp_avg`, `.exp_avg_sq`, `.step`); not copies."""
+        tensors = self._muon.state_tensors() if self._muon is not None else {}
+        if self._adamw is not None:
+            for name, parameter in self._named:
+                tensors |= {f"{name}.{key}": value for key, value in self._adamw.state[parameter].items()}
+        return tensors
+
+    @torch.no_grad()
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `state_tensors` gave; raises `GroundupError` for a state of another model or optimizer."""
+        expected = {f"{name}.exp_avg" for name, _ in self._named}
+        expected |= set(self._muon.state_tensors()) if self._muon is not None else set()
+        found = {name for name in tensors if not name.endswith((".step", ".exp_avg_sq"))}
+        if expected != found:
+            name = min(expected ^ found)
+            whose = (
+                "the optimizer needs, and the state lacks"
+                if name in expected
+                else "the state has, and the optimizer lacks"
+            )
+            raise GroundupError(f"the saved optimizer state does not fit these settings: {whose} {name!r}")
+        if self._muon is not None:
+            for name, mine in self._muon.state_tensors().items():
+                mine.copy_(tensors[name])
+        if self._adamw is not None:
+            for name, parameter in self._named:
+                saved = {
+                    key: tensors[f"{name}.{key}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+                self._adamw.state[parameter] = saved
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Matrices of one shape, lying (rows <= columns), and their momentum [n, rows, columns]."""
+
+    names: list[str]
+    parameters: list[nn.Parameter]
+    momentum: Tensor
+
+
+class Muon:
+    """Momentum, orthogonalised; see the top of the file."""
+
+    def __init__(
+        self, named: list[tuple[str, nn.Parameter]], settings: OptimizerSettings, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """For matrices [n_out, n_in]; Newton-Schulz runs in `dtype`."""
+        self._settings, self._dtype = settings, dtype
+        by_shape: dict[tuple[int, int], list[tuple[str, nn.Parameter]]] = {}
+        for name, parameter in named:
+            assert parameter.ndim == 2, (name, parameter.shape)
+            by_shape.setdefault((min(parameter.shape), max(parameter.shape)), []).append((name, parameter))
+        self._stacks = []
+        for (rows, columns), same in by_shape.items():
+            n = max(1, STACK_ELEMENTS // (rows * columns))
+            for part in (same[i : i + n] for i in range(0, len(same), n)):
+                momentum = torch.zeros(len(part), rows, columns, device=part[0][1].device)
+                self._stacks.append(_Stack([name for name, _ in part], [p for _, p in part], momentum))
+
+    @torch.no_grad()
+    def step(self, scale: float = 1.0) -> None:
+        """Move every matrix; one without a gradient goes on with its momentum."""
+        settings = self._settings
+        rate = settings.matrix_learning_rate * scale
+        for stack in self._stacks:
+            update = torch.stack([_lying(torch.zeros_like(p) if p.grad is None else p.grad) for p in stack.parameters])
+            stack.momentum.lerp_(update, 1 - settings.momentum)
+            update.lerp_(stack.momentum, settings.momentum)  # Nesterov: look one step of momentum ahead
+            update = orthogonalize(update, settings.newton_schulz_steps, self._dtype).to(update.dtype)
+            for parameter, matrix in zip(stack.parameters, update, strict=True):
+                parameter.mul_(1 - rate * settings.weight_decay)
+                parameter.add_(matrix if _lies(parameter) else matrix.T, alpha=-rate * shape_factor(*parameter.shape))
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Momentum [n_out or n_in, the longer last] by parameter, as views."""
+        pairs = (zip(stack.names, stack.momentum, strict=True) for stack in self._stacks)
+        return {f"{name}.momentum": momentum for stack in pairs for name, momentum in stack}
+
+
+def shape_factor(n_out: int, n_in: int) -> float:
+    """What an orthogonal step on a weight [n_out, n_in] is multiplied by: sqrt(max(1, n_out / n_in)), as Jordan 2024.
+
+    An orthogonal [n_out, n_in] matrix with n_out > n_in keeps the length of an input while it spreads it over more
+    outputs, so each would move less; the factor restores the change per output (Bernstein 2025, "Deriving Muon": the
+    root of n_out / n_in for a step of norm 1 between RMS norms). Moonshot's 0.2 sqrt(max(n_out, n_in)) (Liu et al.
+    2025, section 2.2) instead imitates AdamW's step sizes; with learning rates of its own for the matrices, Muon has
+    no need to.
+    """
+    return max(1.0, n_out / n_in) ** 0.5
+
+
+def orthogonalize(stack: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+    """Drive the singular values of each matrix of [n, rows, columns], rows <= columns, towards 1; in `dtype`.
+
+    Newton-Schulz with Jordan's quintic: five steps bring what was above a hundredth of the largest to 0.7 ... 1.2.
+    """
+    a, b, c = QUINTIC
+    x = (stack / stack.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)).to(dtype)
+    for _ in range(steps):
+        gram = x @ x.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return x
+
+
+def _lies(matrix: Tensor) -> bool:
+    return matrix.shape[0] <= matrix.shape[1]
+
+
+def _lying(matrix: Tensor) -> Tensor:
+    return matrix if _lies(matrix) else matrix.T

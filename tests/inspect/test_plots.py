@@ -1,0 +1,52 @@
+"""Charts are valid SVG, the same every time, and know no background."""
+
+import math
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from groundup.inspect.plots import Series, line_chart, scatter_chart
+
+
+def texts(svg):
+    return ["".join(node.itertext()) for node in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_text_stays_text_and_ink_is_the_pages():
+    svg = line_chart([Series("a <b> & $x_1$", [1, 2], [3.0, 4.0]), Series("b", [1], [2.0])], "step")
+    assert {"step", "b"} <= set(texts(svg))
+    assert "currentColor" in svg
+    assert "#ffffff" not in svg
+    assert "http" not in svg.replace("http://www.w3.org", "")  # only the names of the SVG namespaces
+
+
+def test_the_same_numbers_give_the_same_drawing():
+    series = [Series("a", range(1000), [math.sin(i) for i in range(1000)])]
+    assert line_chart(series, "step") == line_chart(series, "step")
+
+
+@pytest.mark.parametrize("y", [[], [None, None], [float("nan"), float("inf")], [1.0, None]])
+def test_missing_points_are_left_out(y):
+    ET.fromstring(line_chart([Series("a", range(len(y)), y), Series("b", [], [])], "step"))
+
+
+def test_long_curves_stay_small():
+    svg = line_chart([Series("a", range(100_000), [float(i % 7) for i in range(100_000)])], "step")
+    assert len(svg) < 60_000
+
+
+def test_from_zero():
+    series = [Series("a", [1, 2], [1000.0, 1001.0])]
+    assert "0" in texts(line_chart(series, "step", from_zero=True))
+    assert "0" not in texts(line_chart(series, "step"))
+
+
+def test_names_in_a_scatter_are_not_mathematics():
+    shown = texts(scatter_chart([0, 1], [0, 1], ["$\\frac{", "漢字"], "x", "y"))
+    assert {"$\\frac{", "漢字"} <= set(shown)
+
+
+def test_pyplot_is_never_loaded():
+    line_chart([Series("a", [1], [1.0])], "step")
+    assert "matplotlib.pyplot" not in sys.modules

@@ -1,0 +1,224 @@
+"""Files pass between transformers and us in both directions with the same logits and ids, and no code of ours there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from groundup.checkpoints.model_folder import load_model, read_config, save_model
+from groundup.core.errors import GroundupError
+from groundup.core.files import read_json, write_json
+from groundup.models import ModelConfig, architecture_names, build_model
+from groundup.models.gpt2 import Config as GPT2Config
+from groundup.models.qwen3 import Config as Qwen3Config
+from groundup.tokenization.tokenizer import Tokenizer
+from groundup.tokenization.training import train_tokenizer
+
+transformers = pytest.importorskip("transformers")
+
+TOLERANCE = 1e-4
+VOCAB = 300
+
+# Settings that a careless port gets right by accident are all set to something else here.
+OURS: dict[str, ModelConfig] = {
+    "gpt2": GPT2Config(
+        vocab_size=VOCAB, context_length=23, d_model=30, n_layers=3, n_heads=5, n_kv_heads=5, d_head=6, d_ff=70,
+        norm_eps=3e-4, dropout=0.25,
+    ),
+    "gpt2-untied": GPT2Config(
+        vocab_size=VOCAB, context_length=40, d_model=24, n_layers=2, n_heads=3, n_kv_heads=3, d_head=8, d_ff=96,
+        tie_embeddings=False,
+    ),
+    "qwen3": Qwen3Config(
+        vocab_size=VOCAB, context_length=64, d_model=36, n_layers=3, n_heads=6, n_kv_heads=2, d_head=10, d_ff=50,
+        tie_embeddings=False, norm_eps=1e-3, rope_theta=777.0,
+    ),
+    "qwen3-tied": Qwen3Config(
+        vocab_size=VOCAB, context_length=40, d_model=32, n_layers=2, n_heads=4, n_kv_heads=4, d_head=8, d_ff=64,
+        tie_embeddings=True,
+    ),
+}  # fmt: skip
+
+THEIRS = {
+    "gpt2": {
+        "model_type": "gpt2", "vocab_size": VOCAB, "n_positions": 23, "n_embd": 30, "n_layer": 3, "n_head": 5,
+        "n_inner": 70, "layer_norm_epsilon": 3e-4, "bos_token_id": 1, "eos_token_id": 2,
+    },
+    "gpt2-untied-default-width": {
+        "model_type": "gpt2", "vocab_size": VOCAB, "n_positions": 40, "n_embd": 24, "n_layer": 2, "n_head": 3,
+        "tie_word_embeddings": False, "activation_function": "gelu_pytorch_tanh", "bos_token_id": 1, "eos_token_id": 2,
+    },
+    "qwen3": {
+        "model_type": "qwen3", "vocab_size": VOCAB, "max_position_embeddings": 64, "hidden_size": 36,
+        "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10,
+        "intermediate_size": 50, "rms_norm_eps": 1e-3, "eos_token_id": [2, 5],
+        "rope_parameters": {"rope_type": "default", "rope_theta": 777.0},
+    },
+    "qwen3-tied": {
+        "model_type": "qwen3", "vocab_size": VOCAB, "max_position_embeddings": 64, "hidden_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16,
+        "intermediate_size": 64, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(["the quick brown fox jumps over the lazy dog, then sleeps. " * 20], vocab_size=290)
+
+
+def scatter(model: torch.nn.Module, seed: int = 0) -> None:
+    """Every parameter away from zero and one, so that none can be dropped or swapped without showing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator) + 0.1)
+
+
+def tokens(length: int) -> torch.Tensor:
+    return torch.randint(VOCAB, (3, length), generator=torch.Generator().manual_seed(7))
+
+
+def their_model(settings: dict) -> torch.nn.Module:
+    config = transformers.AutoConfig.for_model(**settings)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    scatter(model)
+    return model
+
+
+def their_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model(ids).logits
+
+
+def our_logits(folder: Path, ids: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return load_model(folder)[0](ids)
+
+
+def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    assert theirs.std() > 0.1, "logits that hardly vary prove nothing"
+    return float((ours - theirs).abs().max())
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_opens_in_transformers(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    model = build_model(OURS[name]).eval()
+    scatter(model)
+    save_model(tmp_path / "model", model, tokenizer)
+    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model", output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    ids = tokens(OURS[name].context_length)
+    with torch.no_grad():
+        assert difference(model(ids), their_logits(theirs, ids)) < TOLERANCE
+    assert sum(p.numel() for p in theirs.parameters()) == model.n_parameters()
+
+
+@pytest.mark.parametrize("shard", ["5GB", "40KB"])
+@pytest.mark.parametrize("name", THEIRS)
+def test_theirs_opens_here(name: str, shard: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    theirs = their_model(THEIRS[name])
+    theirs.save_pretrained(tmp_path, max_shard_size=shard)
+    assert (tmp_path / "model.safetensors.index.json").exists() == (shard != "5GB")
+    tokenizer.save(tmp_path)
+    ids = tokens(20)
+    assert difference(our_logits(tmp_path, ids), their_logits(theirs, ids)) < TOLERANCE
+
+
+def test_the_cases_cover_every_family() -> None:
+    assert {config.architecture for config in OURS.values()} == set(architecture_names())
+    assert {settings["model_type"] for settings in THEIRS.values()} == set(architecture_names())
+
+
+def test_decoding_token_by_token_matches_transformers(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    theirs = their_model(THEIRS["qwen3"])
+    theirs.save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    model, _ = load_model(tmp_path)
+    ids, state = tokens(12), model.new_state(3)
+    with torch.no_grad():
+        ours = torch.cat([model(ids[:, i : i + 1], state) for i in range(12)], dim=1)
+    assert difference(ours, their_logits(theirs, ids)) < TOLERANCE
+
+
+def test_transformers_opens_ours_without_our_code(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """A fresh interpreter that cannot import groundup gets the same greedy continuation and the same ids."""
+    model = build_model(OURS["qwen3"]).eval()
+    scatter(model)
+    save_model(tmp_path / "model", model, tokenizer)
+    script = f"""
+import sys
+sys.modules["groundup"] = None
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained({str(tmp_path / "model")!r})
+tokenizer = AutoTokenizer.from_pretrained({str(tmp_path / "model")!r})
+ids = tokenizer("the lazy dog sleeps", return_tensors="pt").input_ids
+print(ids[0].tolist(), model(ids).logits[0].argmax(-1).tolist())
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    ids = tokenizer.encode("the lazy dog sleeps")
+    with torch.no_grad():
+        best = model(torch.tensor([ids]))[0].argmax(-1).tolist()
+    assert run.stdout.splitlines()[-1] == f"{ids} {best}"
+
+
+def test_a_file_of_2019_opens(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """The first GPT-2 files have no `transformer.` prefix, and carry their causal masks."""
+    from safetensors.torch import load_file, save_file
+
+    theirs = their_model(THEIRS["gpt2"])
+    theirs.save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    old = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
+    old["h.0.attn.bias"] = torch.ones(1, 1, 23, 23).tril()
+    old["h.1.attn.masked_bias"] = torch.tensor(-1e4)
+    save_file(old, tmp_path / "model.safetensors")
+    config = read_json(tmp_path / "config.json") | {"n_ctx": 23}
+    write_json(tmp_path / "config.json", config)
+    assert difference(our_logits(tmp_path, tokens(20)), their_logits(theirs, tokens(20))) < TOLERANCE
+
+
+def test_old_and_new_rope_settings_mean_the_same(tmp_path: Path) -> None:
+    settings = {k: v for k, v in THEIRS["qwen3"].items() if k != "rope_parameters"}
+    thetas = []
+    for spelling in (
+        {"rope_theta": 777.0},
+        {"rope_theta": 777.0, "rope_scaling": None},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 777.0}},
+        {},
+    ):
+        write_json(tmp_path / "config.json", settings | spelling)
+        thetas.append(read_config(tmp_path).rope_theta)  # pyright: ignore[reportAttributeAccessIssue]
+    assert thetas == [777.0, 777.0, 777.0, 10_000.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("gpt2", "scale_attn_by_inverse_layer_idx", True),
+        ("gpt2", "reorder_and_upcast_attn", True),
+        ("gpt2", "scale_attn_weights", False),
+        ("gpt2", "activation_function", "relu"),
+        ("gpt2", "add_cross_attention", True),
+        ("gpt2", "attn_pdrop", 0.5),
+        ("qwen3", "rope_scaling", {"type": "linear", "factor": 2.0}),
+        ("qwen3", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}),
+        ("qwen3", "use_sliding_window", True),
+        ("qwen3", "layer_types", ["full_attention", "sliding_attention", "full_attention"]),
+        ("qwen3", "hidden_act", "gelu"),
+        ("qwen3", "attention_bias", True),
+        ("qwen3", "attention_dropout", 0.1),
+        ("qwen3", "quantization_config", {"bits": 4}),
+        ("qwen3", "some_future_trick", 3),
+    ],
+)
+def test_what_we_do_not_have_is_refused_by_name(name: str, setting: str, value: object, tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", THEIRS[name] | {setting: value})
+    with pytest.raises(GroundupError, match=setting) as error:
+        read_config(tmp_path)
+    assert str(tmp_path) in str(error.value)
