@@ -1,7 +1,7 @@
 """Configurations refuse what they do not know, tell every problem at once, and come back from disk unchanged."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundup.core.config import Config, Count, Seconds, read_yaml
@@ -71,19 +71,20 @@ def test_counts_refused(text):
     assert "steps" in problem_of({"steps": text})
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8")), st.floats(allow_nan=False, allow_infinity=False))
 def test_written_and_read_back(tmp_path_factory, title, rate):
     path = tmp_path_factory.mktemp("config") / "config.yaml"
-    settings = Settings(title=title, optimizer=Optimizer(learning_rate=rate))
-    settings.write(path)
-    assert Settings.read(path) == settings
+    written = Settings(title=title, optimizer=Optimizer(learning_rate=rate))
+    written.write(path)
+    assert Settings.read(path) == written
 
 
 def test_overrides_win_unless_none(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("n_layers: 6\ntitle: x\n")
-    settings = Settings.read(path, n_layers=None, title="y")
-    assert (settings.n_layers, settings.title) == (6, "y")
+    read = Settings.read(path, n_layers=None, title="y")
+    assert (read.n_layers, read.title) == (6, "y")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,15 @@ def test_long_curves_stay_small():
 
 def test_from_zero():
     series = [Series("a", [1, 2], [1000.0, 1001.0])]
-    assert "0" in texts(line_chart(series, "step", from_zero=True))
-    assert "0" not in texts(line_chart(series, "step"))
+    assert "0" in texts(line_chart(series, "seconds", from_zero=True))
+    assert "0" not in texts(line_chart(series, "seconds"))
+    ET.fromstring(line_chart([Series("a", [1], [0.0])], "step", from_zero=True))
+
+
+def test_steps_are_whole():
+    numbers = [text for text in texts(line_chart([Series("a", [1, 3], [0.0, 1.0])], "step")) if text != "step"]
+    assert "1.5" not in numbers
+    assert {"1", "2", "3"} <= set(numbers)
 
 
 def test_names_in_a_scatter_are_not_mathematics():

@@ -126,7 +126,7 @@ def _separated(blocks: Iterator[str], separator: str) -> Iterator[Piece]:
                 yield text, True
             begun = False
         # The end of the block may be the beginning of a separator, or a line break before one.
-        text = held[: len(held) - len(separator) + 1].rstrip("\r\n")
+        text = held[: max(0, len(held) - len(separator) + 1)].rstrip("\r\n")
         rest = held[len(text) :]
         text = text if begun else text.lstrip("\r\n")
         if len(text) >= HEAD_CHARACTERS:

@@ -54,8 +54,10 @@ def line_chart(series: Sequence[Series], x_label: str, *, from_zero: bool = Fals
         axes.plot(x, y, color=colour, linewidth=1.6, label=one.name, marker=marker, markersize=3.5)
     axes.set_xlabel(x_label)
     axes.margins(x=0.02)
-    if from_zero:
-        axes.set_ylim(bottom=0)
+    if x_label == "step":
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    if from_zero and axes.lines:
+        axes.set_ylim(0, 1.06 * axes.dataLim.ymax or 1)
     if len(series) > 1 and axes.lines:
         axes.legend(frameon=False, labelcolor=_INK)
     return _svg(figure)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import torch
 
 from groundup.checkpoints.model_folder import verify_model
-from groundup.core.device import measure_ceiling, n_cores, pick_device
+from groundup.core.device import measure_ceiling, pick_device
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_json
 from groundup.core.progress import QUIET, Reporter
@@ -107,7 +107,7 @@ def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
     with RunFolder.open(path, writing=True) as run:
         began = time.perf_counter()
         config = PretrainConfig.read(run.config)
-        torch.set_num_threads(config.threads or max(1, n_cores() // ranks.world_size))
+        _use_threads(config)
         store, tokenizer = text_stage(config, run.path, reporter)
         _check_unchanged(run, store, tokenizer)
         config, plan = resolve(config, run, store, tokenizer, reporter)
@@ -128,12 +128,18 @@ def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
         return _finish(run, config, plan, store, tokenizer, training, result, began, reporter)
 
 
+def _use_threads(config: PretrainConfig) -> None:
+    """The CPU threads asked for; torch's own choice (all cores, or OMP_NUM_THREADS) if nothing was."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+
+
 def _follow(path: Path, ranks: Ranks) -> PretrainResult:
     """What every rank but the first does: wait for the run folder to be ready, then train its share."""
     ranks.from_main(1.0)
     run = RunFolder.open(path)
     config = PretrainConfig.read(run.config)
-    torch.set_num_threads(config.threads or max(1, n_cores() // ranks.world_size))
+    _use_threads(config)
     plan = Plan.read(run.plan)
     prepared = path / "data" if (path / "data" / "manifest.json").is_file() else Path(config.data[0])
     store = TokenStore.open(prepared, verify=False)

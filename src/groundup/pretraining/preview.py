@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from groundup.core.device import n_cores
 from groundup.core.progress import QUIET, Reporter
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan, readable_seconds
@@ -26,7 +25,8 @@ def plan(data: str | Path | Sequence[str | Path], *, reporter: Reporter = QUIET,
     paths = (data,) if isinstance(data, str | Path) else tuple(data)
     config = PretrainConfig.build(settings | {"data": tuple(os.path.abspath(path) for path in paths)}, source="plan")
     check_text(config)
-    torch.set_num_threads(config.threads or n_cores())
+    if config.threads:
+        torch.set_num_threads(config.threads)
     with tempfile.TemporaryDirectory(prefix="groundup-plan-") as folder:
         store, _ = text_stage(config, Path(folder), reporter)
         chosen = plan_prepared(store, config, reporter=reporter)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
 from groundup.data.store import TokenStore
@@ -40,6 +42,8 @@ def resolve(
         decision = compile_decision(chosen.training_seconds, chosen.device)
         values["compile"] = "on" if decision.value else "off"
         reporter.say(decision.reason)
+    # Sums in another number of threads round differently: a resumed run must use as many.
+    values["threads"] = config.threads or torch.get_num_threads()
     if config.sample_prompt is None:
         values["sample_prompt"] = prompt_from(store.split("validation"), tokenizer)
     shape = model_config(PretrainConfig.build(values), tokenizer)

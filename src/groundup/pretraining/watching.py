@@ -35,6 +35,9 @@ class RunMetrics(MetricsLog):
     def truncate(self, step: int) -> None:
         self._run.truncate_metrics(step)
 
+    def flush(self) -> None:
+        self._run.flush()
+
 
 @dataclass(frozen=True)
 class Watcher:

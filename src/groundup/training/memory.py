@@ -13,7 +13,7 @@ import functools
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-LARGEST_KEPT = 1 << 30
+LARGEST_KEPT = 1 << 26  # larger blocks are few, and cut holes that nothing fits: 1 << 30 took 180 MB more, no faster
 NEVER = 2**31 - 1  # the largest int
 
 

@@ -70,17 +70,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 # [D, V]: with the long side last this product is 1.5 times as fast as its transpose.
                 part = (hidden.T @ logits_gradient).to(weight_VD.dtype)
                 weight_gradient = part if weight_gradient is None else weight_gradient.add_(part)
-        if weight_gradient is not None:
-            weight_gradient = weight_gradient.T.contiguous()
         ctx.save_for_backward(torch.cat(hidden_gradients) if needs_hidden else None, weight_gradient)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        scale, (hidden, weight) = grad_outputs[0], ctx.saved_tensors
+        scale, (hidden, weight) = grad_outputs[0], ctx.saved_tensors  # the gradient of the weight lies [D, V]
         return (
             None if hidden is None else hidden * scale.to(hidden.dtype),
-            None if weight is None else weight * scale.to(weight.dtype),
+            None if weight is None else (weight * scale.to(weight.dtype)).T.contiguous(),
             None,
             None,
         )
