@@ -47,7 +47,9 @@ def test_documents_know_their_place(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 2, 5, 1 << 18])
 @pytest.mark.parametrize("head", [1, 1 << 15])
-def test_a_separator_divides_and_takes_the_line_breaks_beside_it(tmp_path: Path, monkeypatch, block: int, head: int) -> None:
+def test_a_separator_divides_and_takes_the_line_breaks_beside_it(
+    tmp_path: Path, monkeypatch, block: int, head: int
+) -> None:
     monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
     monkeypatch.setattr(reading, "HEAD_CHARACTERS", head)
     text = "<|end|>\nOnce,\n\nthere.\n<|end|>\n\nTwice < <|en\n<|end|><|end|>\n<|end|>Thrice\n"
@@ -56,7 +58,9 @@ def test_a_separator_divides_and_takes_the_line_breaks_beside_it(tmp_path: Path,
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text(alphabet="ab-\n", max_size=60), st.integers(1, 9), st.integers(1, 5), st.sampled_from(["-", "--", "-a-"]))
+@given(
+    st.text(alphabet="ab-\n", max_size=60), st.integers(1, 9), st.integers(1, 5), st.sampled_from(["-", "--", "-a-"])
+)
 def test_separating_in_pieces_equals_splitting_the_whole(text: str, block: int, head: int, separator: str) -> None:
     blocks = (text[i : i + block] for i in range(0, len(text), block))
     found, parts = [], []
@@ -109,9 +113,13 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_rows_are_documents(tmp_path: Path, monkeypatch, block: int) -> None:
     monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
     rows = [{"text": "one\u2028\n\x85 two", "id": 1}, {"id": 2, "text": "drei 👧"}]
-    path = write(tmp_path / "a.jsonl", "\ufeff" + "\r\n\n".join(json.dumps(r, ensure_ascii=i) for i, r in enumerate(rows)))
+    path = write(
+        tmp_path / "a.jsonl", "\ufeff" + "\r\n\n".join(json.dumps(r, ensure_ascii=i) for i, r in enumerate(rows))
+    )
     assert texts(path) == [row["text"] for row in rows]
-    assert texts(write(tmp_path / "b.jsonl.gz", gzip.compress(path.read_bytes() + b"\n"))) == [row["text"] for row in rows]
+    assert texts(write(tmp_path / "b.jsonl.gz", gzip.compress(path.read_bytes() + b"\n"))) == [
+        row["text"] for row in rows
+    ]
 
 
 @pytest.mark.parametrize("block", [1, 10, 1 << 18])

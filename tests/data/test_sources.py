@@ -23,7 +23,17 @@ def write(path: Path, content: bytes | str = "text") -> Path:
 
 
 def test_a_folder_gives_its_known_files_sorted_and_counts_the_rest(tmp_path: Path) -> None:
-    for name in ("b.txt", "a/z.MD", "a/c.jsonl.gz", "a.tsv", "x.parquet", "note.pdf", "a/more.pdf", "README", ".git/x.txt"):
+    for name in (
+        "b.txt",
+        "a/z.MD",
+        "a/c.jsonl.gz",
+        "a.tsv",
+        "x.parquet",
+        "note.pdf",
+        "a/more.pdf",
+        "README",
+        ".git/x.txt",
+    ):
         write(tmp_path / name)
     write(tmp_path / "empty.txt", "")
     remarks: Counter[str] = Counter()

@@ -130,3 +130,9 @@ def test_crossing_documents_is_known_without_reading(lengths: list[int], length:
         windows = Windows(TokenSplit("train", [Shard(Path(folder) / "a")], 0, 99), length, stride, to_the_end=True)
     crossing = any(99 in tokens[windows.start(i) + 1 : windows.start(i) + length] for i in range(len(windows)))
     assert windows.crosses_documents == crossing
+
+
+def test_without_the_document_mask_a_window_is_one_document(make_split):
+    split = make_split([[5, 6, 7], [8, 9], [5, 6, 7, 8]])
+    assert Windows(split, 4).crosses_documents
+    assert not Windows(split, 4, document_mask=False).crosses_documents

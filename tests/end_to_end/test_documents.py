@@ -26,7 +26,12 @@ def run(command: str, folder: Path) -> str:
     assert words[0] == "groundup"
     environment = os.environ | {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "groundup", *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "groundup", *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr

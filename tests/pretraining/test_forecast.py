@@ -116,7 +116,9 @@ def test_without_validation_text_a_part_of_the_training_text_is_predicted():
 
 
 def difficulty(n_train_tokens: int) -> Difficulty:
-    anchors = tuple(Anchor(n, (6.3, 4.9 - 0.1 * k, 4.6 - 0.25 * k, 4.5 - 0.3 * k)) for k, n in enumerate((10**4, 10**5, 10**6)))
+    anchors = tuple(
+        Anchor(n, (6.3, 4.9 - 0.1 * k, 4.6 - 0.25 * k, 4.5 - 0.3 * k)) for k, n in enumerate((10**4, 10**5, 10**6))
+    )
     return Difficulty(anchors[: 3 if n_train_tokens >= 10**6 else 2], n_train_tokens)
 
 

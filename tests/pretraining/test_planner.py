@@ -192,7 +192,9 @@ def test_too_little_memory_is_refused_before_training(store: TokenStore, monkeyp
 
 
 def test_the_batch_is_cut_until_it_fits_the_memory():
-    cost = Rehearsal("fp32", "", 1, 0.1, 0.1, 0.1, 0.1, saved_row_bytes=10_000_000, weight_bytes=10**6, optimizer_bytes=10**6)
+    cost = Rehearsal(
+        "fp32", "", 1, 0.1, 0.1, 0.1, 0.1, saved_row_bytes=10_000_000, weight_bytes=10**6, optimizer_bytes=10**6
+    )
     bare = object.__new__(planner._Planner)
     bare.config, bare.context_length, bare.vocab_size = settings(), 32, 100
     bare.base_bytes, bare.usable_bytes = 0, 50_000_000
@@ -204,7 +206,13 @@ def test_the_batch_is_cut_until_it_fits_the_memory():
 def test_rules():
     assert [round(tokens_per_step(n)) for n in (160_000, 4_000_000)] == [800, 4000]
     assert [default_context_length(n) for n in (100, 10**6, 10**8, 10**9)] == [99, 256, 512, 1024]
-    assert [readable_seconds(s) for s in (5, 75, 120, 3600, 5400)] == ["5 s", "1 min 15 s", "2 min", "1 h", "1 h 30 min"]
+    assert [readable_seconds(s) for s in (5, 75, 120, 3600, 5400)] == [
+        "5 s",
+        "1 min 15 s",
+        "2 min",
+        "1 h",
+        "1 h 30 min",
+    ]
     assert [readable_count(n) for n in (7, 1536, 999_900, 2.5e9)] == ["7", "1.54k", "1M", "2.5B"]
 
 

@@ -22,11 +22,17 @@ class Windows:
     For training, the tokens after the last whole window (fewer than `stride`) are left out. With `to_the_end` (for
     evaluation) one more window is laid over them, ending at the last token, and `new_targets` says how many of a
     window's targets no earlier window had, so that each is scored once; a split shorter than one window is then one
-    shorter window.
+    shorter window. Without `document_mask` a window is read as one document, whatever ends in it.
     """
 
     def __init__(
-        self, split: TokenSplit, context_length: int, stride: int | None = None, *, to_the_end: bool = False
+        self,
+        split: TokenSplit,
+        context_length: int,
+        stride: int | None = None,
+        *,
+        to_the_end: bool = False,
+        document_mask: bool = True,
     ) -> None:
         stride = context_length if stride is None else stride
         if context_length < 1:
@@ -49,7 +55,7 @@ class Windows:
         self._last_start = split.n_tokens - context_length - 1
         n_before = self._last_start // stride + 1  # windows that start at a multiple of the stride
         self._n = n_before + (1 if to_the_end and (n_before - 1) * stride < self._last_start else 0)
-        self.crosses_documents = self._crosses_documents()
+        self.crosses_documents = document_mask and self._crosses_documents()
 
     def __len__(self) -> int:
         return self._n

@@ -88,7 +88,9 @@ class _Planner:
         self.vocab_size = store.vocab_size
         self.training, self.validation = store.split("train"), store.split("validation")
         self.context_length = config.context_length or default_context_length(self.training.n_tokens)
-        self.windows = Windows(self.training, self.context_length, config.stride)
+        self.windows = Windows(
+            self.training, self.context_length, config.stride, document_mask=config.document_mask
+        )
         self.device = pick_device(config.device)
         self.base_bytes = 0 if self.device.startswith("cuda") else psutil.Process().memory_info().rss
         self.usable_bytes = round(free_memory_bytes(self.device) * MEMORY_SHARE) + self.base_bytes

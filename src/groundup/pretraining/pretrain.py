@@ -33,7 +33,7 @@ from groundup.inspect.run_report import write_report
 from groundup.models import LanguageModel, build_model
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan
-from groundup.pretraining.resolve import model_config, resolve
+from groundup.pretraining.resolve import check_model, model_config, resolve
 from groundup.pretraining.summary import model_card, summarize
 from groundup.pretraining.text import check_text, text_stage
 from groundup.pretraining.watching import RunMetrics, Watcher
@@ -83,6 +83,7 @@ def pretrain(
     if settings.get("tokenizer"):
         settings["tokenizer"] = os.path.abspath(settings["tokenizer"])
     config = PretrainConfig.build(settings, source="pretrain")
+    check_model(config)
     check_text(config)
     with join_ranks(pick_device(config.device)) as ranks:
         if ranks.is_main:
@@ -167,7 +168,9 @@ class _Training:
         assert config.context_length and config.batch_size and config.micro_batch_size
         model = build_model(model_config(config, tokenizer), config.seed).to(ranks.device)
         model.compute_dtype = DTYPES[config.precision]
-        windows = Windows(store.split("train"), config.context_length, config.stride)
+        windows = Windows(
+            store.split("train"), config.context_length, config.stride, document_mask=config.document_mask
+        )
         batches = TrainingBatches(
             windows,
             batch_size=config.batch_size,

@@ -14,6 +14,7 @@ from groundup.core.progress import QUIET, Reporter
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan, readable_seconds
 from groundup.pretraining.planner import plan as plan_prepared
+from groundup.pretraining.resolve import check_model
 from groundup.pretraining.text import check_text, text_stage
 
 
@@ -24,6 +25,7 @@ def plan(data: str | Path | Sequence[str | Path], *, reporter: Reporter = QUIET,
     """
     paths = (data,) if isinstance(data, str | Path) else tuple(data)
     config = PretrainConfig.build(settings | {"data": tuple(os.path.abspath(path) for path in paths)}, source="plan")
+    check_model(config)
     check_text(config)
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -54,6 +54,14 @@ def resolve(
     return resolved, chosen
 
 
+def check_model(config: PretrainConfig) -> None:
+    """Refuse at once an architecture or sizes that cannot be built, whatever the text turns out to be."""
+    overrides = {name: getattr(config, name) for name in SHAPE}
+    config_for_size(
+        config.size or "d4", config.vocab_size or 1024, config.context_length or 256, config.architecture, **overrides
+    )
+
+
 def model_config(config: PretrainConfig, tokenizer: Tokenizer) -> ModelConfig:
     """The model's configuration; raises `GroundupError` when sizes do not fit together."""
     assert config.context_length is not None and config.size is not None

@@ -102,6 +102,7 @@ def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -
             algorithm=config.tokenizer_algorithm,
             vocab_size=vocab_size,
             byte_fallback=config.byte_fallback,
+            exact=config.vocab_size is not None,
             text_field=config.text_field,
             separator=config.separator,
             validation_fraction=config.validation_fraction,

@@ -57,7 +57,8 @@ class Watcher:
         if split.n_tokens < 2:
             return None
         assert self.config.context_length and self.config.micro_batch_size
-        windows = Windows(split, self.config.context_length, to_the_end=True)
+        mask = self.config.document_mask
+        windows = Windows(split, self.config.context_length, to_the_end=True, document_mask=mask)
         batches = EvaluationBatches(windows, self.config.micro_batch_size, max_tokens=max_tokens)
         return evaluate(self.model, batches, self.tokenizer.token_bytes())
 

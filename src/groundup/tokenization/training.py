@@ -58,6 +58,7 @@ class _Request:
     n_learned: int
     pattern: Pattern
     byte_fallback: bool
+    exact: bool
     reporter: Reporter
 
 
@@ -68,13 +69,15 @@ def train_tokenizer(
     vocab_size: int = 8192,
     byte_fallback: bool = True,
     pattern: str = "qwen2",
+    exact: bool = True,
     reporter: Reporter = QUIET,
 ) -> Tokenizer:
     """Learn a tokenizer from `texts`, which are read once and not kept.
 
     `vocab_size` counts the special tokens. `bpe` makes exactly that many; for `char` it is a ceiling: the vocabulary
     is the characters of the text, the most frequent ones when there are more. Without `byte_fallback`, `char` reads a
-    character it has not seen as `<|unk|>`, which loses it. `pattern` (`gpt2` or `qwen2`) splits words for `bpe`.
+    character it has not seen as `<|unk|>`, which loses it. `pattern` (`gpt2` or `qwen2`) splits words for `bpe`. With
+    `exact=False` a text too small for `vocab_size` gives the vocabulary that it can fill.
 
     Raises `GroundupError` on an unknown algorithm or pattern, on empty text, and on a vocabulary larger than the text
     can fill or too small for what it must hold.
@@ -88,7 +91,7 @@ def train_tokenizer(
     special = SPECIAL_TOKENS.names()
     text = _Counted(texts)
     tokenizer = ALGORITHMS[algorithm](
-        text, _Request(vocab_size - len(special), PATTERNS[pattern], byte_fallback, reporter)
+        text, _Request(vocab_size - len(special), PATTERNS[pattern], byte_fallback, exact, reporter)
     )
     tokenizer.add_special_tokens(special)
     trained = Tokenizer(tokenizer.to_str(pretty=True), _config())
@@ -125,7 +128,7 @@ def _train_bpe(texts: _Counted, request: _Request) -> tokenizers.Tokenizer:
     tokenizer.train_from_iterator(parts, trainer)
     texts.check_not_empty()
     n_made = tokenizer.get_vocab_size()
-    if n_made < request.n_learned:
+    if n_made < request.n_learned and request.exact:
         raise GroundupError(
             f"vocab_size {request.n_learned + n_special} is too large for this text: only {n_made + n_special} tokens "
             f"could be made from {readable_bytes(texts.n_bytes)}; ask for that many or fewer, or give more text"
