@@ -85,7 +85,8 @@ class Contender:
 
     @property
     def python(self) -> str:
-        return os.environ["GROUNDUP_PEER_PYTHON"] if ENVIRONMENT.get(self.package) == "GROUNDUP_PEER_PYTHON" else sys.executable
+        theirs = ENVIRONMENT.get(self.package) == "GROUNDUP_PEER_PYTHON"
+        return os.environ["GROUNDUP_PEER_PYTHON"] if theirs else sys.executable
 
 
 class Worker:
@@ -296,7 +297,8 @@ def _serve(task: dict[str, Any]) -> None:
         setup_seconds = time.perf_counter() - start
         start = time.perf_counter()
         step()
-        print(json.dumps({"setup_seconds": setup_seconds, "step_seconds": time.perf_counter() - start}), file=answers, flush=True)
+        ready = {"setup_seconds": setup_seconds, "step_seconds": time.perf_counter() - start}
+        print(json.dumps(ready), file=answers, flush=True)
         for line in sys.stdin:
             start = time.perf_counter()
             losses = [step() for _ in range(int(line))]

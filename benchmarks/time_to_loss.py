@@ -31,7 +31,12 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT_LENGTH, BATCH_SIZE = 64, 12
-RUNS = {"groundup": None, "groundup-eager": None, "nanogpt": "GROUNDUP_PEER_NANOGPT", "nanochat": "GROUNDUP_PEER_NANOCHAT"}
+RUNS = {
+    "groundup": None,
+    "groundup-eager": None,
+    "nanogpt": "GROUNDUP_PEER_NANOGPT",
+    "nanochat": "GROUNDUP_PEER_NANOCHAT",
+}
 STEPS = {"groundup": 250, "groundup-eager": 250, "nanogpt": 2000, "nanochat": 280}
 
 
@@ -164,7 +169,6 @@ def run_nanochat(text: Text, seed: int, steps: int) -> Result:
     run = torch.compile(net, dynamic=False)
     start = time.perf_counter()
     run(*text.batch(seed, 0)).backward()
-    setup_seconds = time.perf_counter() - start
     # The optimizer compiles itself at its first step: taken at rate 0, and its averages thrown away.
     for group in optimizer.param_groups:
         group["lr"] = 0.0

@@ -76,7 +76,8 @@ def print_table(
 ) -> None:
     """Markdown: one line a contender, the ratio against the fastest peer of each round."""
     machine = machine_info()
-    print(f"\n{machine['cpu']}, {machine['torch_threads']} threads, torch {machine['torch']}; bf16 ceiling {ceiling / 1e9:.0f} GFLOP/s")
+    print(f"\n{machine['cpu']}, {machine['torch_threads']} threads, torch {machine['torch']}", end="; ")
+    print(f"bf16 ceiling {ceiling / 1e9:.0f} GFLOP/s")
     print(f"shape {name}: {shape}")
     print("\n| contender | tokens/s (range) | x fastest peer | share of bf16 ceiling | peak RSS MB | set-up s |")
     print("|---|---:|---:|---:|---:|---:|")

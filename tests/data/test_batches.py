@@ -120,3 +120,12 @@ def test_to_moves_all_of_it(make_split) -> None:
     moved = batch.to("meta")
     assert moved.document_ids_BT is not None
     assert {moved.tokens_BT.device.type, moved.labels_BT.device.type, moved.document_ids_BT.device.type} == {"meta"}
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 2])
+def test_blotting_out_a_label_leaves_the_inputs_alone(make_split, micro_batch_size: int) -> None:
+    """A single row is contiguous as it is cut, so inputs and labels once shared their memory."""
+    split = make_split([list(range(1, 12))], eos_at_the_end=False)
+    batches = list(EvaluationBatches(Windows(split, 4, to_the_end=True), micro_batch_size))
+    assert any((batch.labels_BT == -100).any() for batch in batches)
+    assert all((batch.tokens_BT > 0).all() for batch in batches)

@@ -186,11 +186,10 @@ def test_csv_errors(tmp_path: Path, content: str, message: str) -> None:
 
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
-
+    parquet = pytest.importorskip("pyarrow.parquet")
     rows = [f"Row {i} ü" for i in range(200)] + ["", None]
     table = pyarrow.table({"text": rows, "id": range(202)})
-    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    parquet.write_table(table, tmp_path / "a.parquet")
     remarks: Counter[str] = Counter()
     pieces = list(read_pieces(list_sources(tmp_path)[0], Reading(), remarks))
     assert pieces == [(text, True) for text in rows[:200]]

@@ -80,7 +80,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(GroundupError, match=r"empty\.txt is empty"):
         list_sources(write(tmp_path / "empty.txt", ""))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(GroundupError, match="holds no text.*it is empty.*kinds that are read: .txt"):
+    with pytest.raises(GroundupError, match=r"holds no text.*it is empty.*kinds that are read: \.txt"):
         list_sources(tmp_path / "folder")
     write(tmp_path / "folder/a.pdf")
     with pytest.raises(GroundupError, match=r"1 \.pdf files, left out"):

@@ -123,7 +123,7 @@ def test_one_document_is_cut_at_a_line(tmp_path: Path) -> None:
 
 def test_a_few_documents_give_their_tails_and_are_kept_apart(tmp_path: Path) -> None:
     """Each head but the last is closed by end of text, or two documents would be one to attention."""
-    texts = [("a%d line\n" % i) * 200 for i in range(3)]
+    texts = [f"a{i} line\n" * 200 for i in range(3)]
     train, validation, found = divide(write_rows(tmp_path / "a.jsonl", texts), fraction=0.2)
     assert len(found.borders) == 3
     assert train == [
@@ -181,7 +181,7 @@ def test_all_documents_alike(tmp_path: Path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 3])
 def test_a_fraction_that_is_none(tmp_path: Path, fraction: float) -> None:
-    with pytest.raises(GroundupError, match="validation_fraction is .* at least 0 and less than 1"):
+    with pytest.raises(GroundupError, match=r"validation_fraction is .* at least 0 and less than 1"):
         divide(write_rows(tmp_path / "a.jsonl", ["x"]), fraction=fraction)
 
 

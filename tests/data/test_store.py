@@ -110,7 +110,7 @@ def test_no_folder_no_manifest_half_prepared(prepared: Path, tmp_path: Path) -> 
     with pytest.raises(GroundupError, match=r"has no manifest\.json.*groundup data prepare"):
         TokenStore.open(prepared)
     (prepared / "preparing.json").write_text("{}")
-    with pytest.raises(GroundupError, match="prepared only in part.*finished shards are kept"):
+    with pytest.raises(GroundupError, match=r"prepared only in part.*finished shards are kept"):
         TokenStore.open(prepared)
 
 

@@ -58,7 +58,7 @@ class Machine:
         self.rehearsed.append(config.n_layers)
         row_seconds = config.flops_per_token() * config.context_length / self.flops
         weights = 4 * config.n_parameters()
-        return Rehearsal("fp32", "", 1, row_seconds, 0.0, row_seconds / 3, 1e-6, 10**5, weights, 2 * weights)
+        return Rehearsal("cpu", "fp32", "", 1, row_seconds, 0.0, row_seconds / 3, 1e-6, 10**5, weights, 2 * weights)
 
 
 def test_a_faster_machine_gets_a_larger_model_and_a_lower_loss(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
@@ -102,6 +102,15 @@ def test_the_budget_is_what_the_machine_can_do_in_the_time(store: TokenStore, mo
     twice = plan(store, settings(steps=2 * found.steps, **given))
     assert twice.training_seconds == pytest.approx(2 * found.training_seconds, rel=0.2)
     assert twice.wall_seconds > twice.training_seconds
+
+
+def test_compiling_is_part_of_the_forecast(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    Machine(monkeypatch, 1e9)
+    given = {"size": "d2", "d_model": 32, "batch_size": 4, "steps": 100}
+    plain, compiled = (plan(store, settings(compile=asked, **given)) for asked in ("off", "on"))
+    assert compiled.tokens_per_second == pytest.approx(planner.COMPILED_GAIN * plain.tokens_per_second)
+    pauses = compiled.wall_seconds - compiled.training_seconds - plain.wall_seconds + plain.training_seconds
+    assert pauses == pytest.approx(planner.COMPILING_SECONDS)
 
 
 def test_the_chosen_size_is_among_the_candidates_and_has_the_lowest_loss(timed: Plan):
@@ -193,11 +202,11 @@ def test_too_little_memory_is_refused_before_training(store: TokenStore, monkeyp
 
 def test_the_batch_is_cut_until_it_fits_the_memory():
     cost = Rehearsal(
-        "fp32", "", 1, 0.1, 0.1, 0.1, 0.1, saved_row_bytes=10_000_000, weight_bytes=10**6, optimizer_bytes=10**6
+        "cpu", "fp32", "", 1, 0.1, 0.1, 0.1, 0.1, saved_row_bytes=10_000_000, weight_bytes=10**6, optimizer_bytes=10**6
     )
     bare = object.__new__(planner._Planner)
     bare.config, bare.context_length, bare.vocab_size = settings(), 32, 100
-    bare.base_bytes, bare.usable_bytes = 0, 50_000_000
+    bare.base_bytes, bare.usable_bytes = 0, 110_000_000
     assert bare._micro_batch_size(cost, 12) == 4
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=1_000), 12) == 12
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=10**9), 12) == 1

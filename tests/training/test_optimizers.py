@@ -72,7 +72,7 @@ def test_the_size_of_a_step_by_shape():
 
 def test_stacks_are_cut_without_changing_a_step(monkeypatch):
     results = []
-    for elements in (1, 1 << 22):
+    for elements in (1, 1 << 20):
         monkeypatch.setattr("groundup.training.optimizers.STACK_ELEMENTS", elements)
         named = matrices()
         for _, p in named:

@@ -146,4 +146,5 @@ class EvaluationBatches:
 def _batch(windows: Windows, indices: np.ndarray) -> Batch:
     tokens, labels = windows.rows(indices)
     ids = torch.from_numpy(document_ids(tokens, windows.split.eos_id)) if windows.crosses_documents else None
-    return Batch(torch.from_numpy(tokens).contiguous(), torch.from_numpy(labels).contiguous(), ids)
+    # Copies, because both are views of one array: a label that is blotted out must not blot out an input.
+    return Batch(torch.from_numpy(tokens.copy()), torch.from_numpy(labels.copy()), ids)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 _ROUNDS = 8
-_MINIMUM_BITS = 8  # halves of fewer than 4 bits cannot reach every order of a handful of windows
+_MINIMUM_BITS = 6  # with halves of 2 bits, the orders of three windows were measurably (3 %) unequal in frequency
 
 
 class Permutation:

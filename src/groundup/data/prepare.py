@@ -39,6 +39,15 @@ TOKENS_PER_SHARD = 1 << 24  # 32 MB of u16, about 60 MB of text: what a kill can
 _UNIT_CHARACTERS = 1 << 18
 _LONGEST_UNIT = 1 << 24  # a text without any safe cut is cut here all the same, and told
 
+# What a stopped run can leave behind; nothing else in the folder is touched.
+_OURS = (
+    "train-*.tokens",
+    "validation-*.tokens",
+    ".*.tokens.*.partial",
+    ".*.json.*.partial",
+    "tokenizer/.*.json.*.partial",
+)
+
 # (side, text, ends): what is encoded as one; `ends` says that end of text follows.
 Unit = tuple[int, str, bool]
 
@@ -252,6 +261,8 @@ class _Journal:
         """Take up the work of an interrupted run with the same key; clear away that of any other."""
         splits = {name: _Progress() for name in SPLITS}
         journal = cls(out / JOURNAL, key, splits)
+        with clear_write_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
         with suppress(GroundupError, KeyError, TypeError):
             found = read_json(out / JOURNAL)
             if found["key"] == key:
@@ -263,13 +274,12 @@ class _Journal:
         if not all(_is_whole(out, shard) for progress in splits.values() for shard in progress.shards):
             splits.update({name: _Progress() for name in SPLITS})
         with clear_write_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
             # From here on the folder is no store: the old manifest goes first.
             (out / MANIFEST).unlink(missing_ok=True)
             journal.write()
             kept_files = {shard.file for progress in splits.values() for shard in progress.shards}
-            for name in SPLITS:
-                for path in [*out.glob(f"{name}-*.tokens"), *out.glob(f".{name}-*.partial")]:
+            for pattern in _OURS:
+                for path in out.glob(pattern):
                     if path.name not in kept_files:
                         path.unlink()
         return journal

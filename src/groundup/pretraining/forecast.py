@@ -1,11 +1,11 @@
 """How low will the loss come, before a model is trained: a law of size and data, anchored by counting.
 
-The published laws (Hoffmann et al. 2022) foretell web text and billions of tokens; their constants say nothing about a model
-of a million parameters on somebody's letters. Most of what differs between texts, though, is how predictable they are at
-all, and that can be measured in a second without training anything: count short runs of tokens in a sample of the training
-text and let the counts predict the validation text. Counting on samples of 1/64, 1/16, 1/4 and all of it gives a learning
-curve of the text itself. A small model read by its tokens follows that curve at a distance that hardly depends on the text;
-the distance is the law here, fitted on our own runs.
+The published laws (Hoffmann et al. 2022; Muennighoff et al. 2023 where text is read again) foretell web text and billions of
+tokens; their constants say nothing about a model of a million parameters on somebody's letters. Most of what differs between
+texts, though, is how predictable they are at all, and that can be measured in seconds without training anything: count
+short runs of tokens in a sample of the training text and let the counts predict the validation text. Counting on samples
+of 1/64, 1/16, 1/4 and all of it gives a learning curve of the text itself. Small models follow that curve at a distance that
+hardly depends on the text. So counting sets the level, the published laws the shape, and our own runs the weights.
 
 Counting: interpolated Kneser-Ney (Kneser and Ney 1995; Chen and Goodman 1999, section 2.7), one discount an order.
 """
@@ -54,18 +54,17 @@ class Difficulty:
         return Anchor(round(n_tokens), tuple(_interpolate(math.log(n_tokens), x, list(y)) for y in by_order))
 
 
-# The law: log(loss) is a weighted sum of `features`. Fitted by `python benchmarks/forecast_fit.py fit` to the runs in
-# benchmarks/data/forecast_runs.jsonl; errors on texts left out of the fit are in docs/design/002-planner.md.
+# The law: log(loss) is a weighted sum of `features`. Weights by `python benchmarks/forecast_fit.py fit`, from the runs in
+# benchmarks/data/forecast_runs.jsonl; docs/design/002-planner.md has the errors on texts left out of the fit.
 LAW = {
-    "constant": 0.0,
-    "trigram": 1.0,
-    "bigram": 0.2,
-    "tokens": -0.03,
-    "repeats": -0.08,
-    "parameters": -0.02,
-    "memorising": 0.1,
+    "constant": -0.8822,
+    "trigram": 1.1932,
+    "bigram": 0.3405,
+    "size": 0.2102,
+    "repeats": 0.7355,
+    "memorising": 0.0373,
 }
-REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6: R*_D = 15.4; beyond so many readings more add little
+REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6 (R*_D = 15.4): repeating is worth ever less new text
 
 
 def forecast_loss(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) -> float:
@@ -74,26 +73,31 @@ def forecast_loss(difficulty: Difficulty, matrix_parameters: int, n_tokens: floa
 
 
 def features(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) -> dict[str, float]:
-    """What the law weighs: what counting reaches on the distinct tokens the run reads, and how far the run goes beyond.
+    """What the law weighs.
 
-    - `tokens`: distinct ones read. `repeats`: how much the later readings add, as if they were new text but ever less
-      (Muennighoff et al. 2023, equation 5).
-    - `memorising`: readings of a text that the weights could hold by heart. Each reading after the first lowers the
-      training loss only; the more parameters a distinct token has, the sooner.
+    - `trigram`, `bigram`: what counting reaches on the distinct tokens the run reads. They set the level.
+    - `size`, `repeats`: how the loss moves with parameters and tokens; the shape is that of the published laws.
+    - `memorising`: readings of a text that the weights could hold by heart: the more parameters for a distinct token and the
+      more readings, the more the training loss alone falls, and the validation loss rises.
     """
     distinct = min(n_tokens, difficulty.n_train_tokens)
     repeats = n_tokens / distinct - 1
-    counted = difficulty.at(distinct).losses
-    worth = 1 + REPEATS_WORTH * (1 - math.exp(-repeats / REPEATS_WORTH))
+    _, bigram, trigram, *_ = difficulty.at(distinct).losses
+    worth = distinct * (1 + REPEATS_WORTH * (1 - math.exp(-repeats / REPEATS_WORTH)))
+    once = _published_law(matrix_parameters, distinct)
     return {
         "constant": 1.0,
-        "trigram": math.log(counted[2]),
-        "bigram": math.log(counted[1] / counted[2]),
-        "tokens": math.log(distinct / 1e6),
-        "repeats": math.log(worth),
-        "parameters": math.log(matrix_parameters / 1e6),
-        "memorising": math.log1p(repeats * matrix_parameters / distinct / 10) ** 2,
+        "trigram": math.log(trigram),
+        "bigram": math.log(bigram / trigram),
+        "size": math.log(once),
+        "repeats": math.log(_published_law(matrix_parameters, worth) / once),
+        "memorising": math.log1p(repeats * matrix_parameters / distinct) * math.log1p(repeats),
     }
+
+
+def _published_law(n_parameters: float, n_tokens: float) -> float:
+    """Hoffmann et al. 2022, equation 10: the loss on web text."""
+    return 1.69 + 406.4 / n_parameters**0.34 + 410.7 / n_tokens**0.28
 
 
 def best_tokens(difficulty: Difficulty, matrix_parameters: int, most: float) -> float:

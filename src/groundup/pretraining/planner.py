@@ -30,6 +30,7 @@ from groundup.pretraining.plan import Candidate, Plan, readable_count, readable_
 from groundup.pretraining.recipe import recipe_values
 from groundup.pretraining.rehearsal import Rehearsal, rehearse
 from groundup.training.optimizers import OptimizerSettings
+from groundup.training.precision import compile_decision
 
 DEPTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
 DEFAULT_SECONDS = 300.0
@@ -38,8 +39,12 @@ EVALUATION_SHARE = 0.03  # of the time, for the evaluations before the last
 FEWEST_EVALUATION_TOKENS = 8192
 MEMORY_SHARE = 0.8  # of what is free: other programs live too
 MOST_MICRO_BATCH_TOKENS = 16_384  # larger products are hardly faster, and cost memory
+FEWEST_STEPS = 50  # a model that takes fewer has learned next to nothing, and the law knows no such run
 AS_GOOD = 0.005  # a smaller model this close to the lowest loss is taken: it is faster ever after
 DISK_BYTES_PER_SECOND = 2e8  # an ordinary disk; decides little
+# Rehearsals are not compiled: compiling takes longer than planning may. What it gains is assumed, the middle of the 1.1 to 1.5
+# measured (docs/design/002-planner.md), so a forecast for a compiled run is that much less exact.
+COMPILED_GAIN, COMPILING_SECONDS = 1.25, 30.0
 START_SECONDS = 2.0  # opening the data, building the model, the card and the report
 
 
@@ -88,9 +93,7 @@ class _Planner:
         self.vocab_size = store.vocab_size
         self.training, self.validation = store.split("train"), store.split("validation")
         self.context_length = config.context_length or default_context_length(self.training.n_tokens)
-        self.windows = Windows(
-            self.training, self.context_length, config.stride, document_mask=config.document_mask
-        )
+        self.windows = Windows(self.training, self.context_length, config.stride, document_mask=config.document_mask)
         self.device = pick_device(config.device)
         self.base_bytes = 0 if self.device.startswith("cuda") else psutil.Process().memory_info().rss
         self.usable_bytes = round(free_memory_bytes(self.device) * MEMORY_SHARE) + self.base_bytes
@@ -130,7 +133,9 @@ class _Planner:
                     break
                 best = self._best(candidates)
                 place = depths.index(best)
-                due = [depth for depth in (best, *depths[max(0, place - 1) : place + 2]) if depth not in self.rehearsals]
+                due = [
+                    depth for depth in (best, *depths[max(0, place - 1) : place + 2]) if depth not in self.rehearsals
+                ]
         last = max(depths.index(max(self.rehearsals)), depths.index(best) + 2)
         return best, {depth: candidates[depth] for depth in depths[: last + 1]}, self._reason(best, candidates)
 
@@ -145,6 +150,9 @@ class _Planner:
     def _best(self, candidates: dict[int, Candidate]) -> int:
         """The depth to take: for a time, the lowest loss; for a number of tokens, the best use of their arithmetic."""
         fitting = {depth: candidate for depth, candidate in candidates.items() if candidate.fits}
+        if self.budget.seconds is not None:  # a model too slow for the time is none, unless all are
+            quick = {depth: candidate for depth, candidate in fitting.items() if candidate.steps >= FEWEST_STEPS}
+            fitting = quick or {depth: fitting[depth] for depth in sorted(fitting)[:1]}
         if not fitting:
             least = min(candidates.values(), key=lambda candidate: candidate.memory_bytes)
             raise GroundupError(
@@ -172,9 +180,13 @@ class _Planner:
         if len(depths) == 1:
             reason = f"{chosen.size} was asked for"
         elif self.budget.seconds is None:
-            reason = f"{chosen.size} makes the best use of the arithmetic that {readable_count(chosen.tokens)} tokens cost"
+            reason = (
+                f"{chosen.size} makes the best use of the arithmetic that {readable_count(chosen.tokens)} tokens cost"
+            )
         else:
-            others = [candidates[depth] for depth in (*depths[max(0, place - 1) : place], *depths[place + 1 : place + 2])]
+            others = [
+                candidates[depth] for depth in (*depths[max(0, place - 1) : place], *depths[place + 1 : place + 2])
+            ]
             reason = (
                 f"{chosen.size} is the smallest within {AS_GOOD:.1%} of the lowest loss expected in "
                 f"{readable_seconds(self.budget.seconds)}: {chosen.loss:.3f}, against "
@@ -279,8 +291,16 @@ class _Planner:
         known = min(self.validation.n_tokens, self._evaluation_tokens(cost, seconds))
         rows = ((looks - 1) * known + self.validation.n_tokens) / self.context_length
         samples = looks * config.sample_tokens * cost.new_token_seconds
-        written = looks * cost.weight_bytes + (1 + seconds // config.save_every) * (cost.weight_bytes + cost.optimizer_bytes)
+        written = looks * cost.weight_bytes + (1 + seconds // config.save_every) * (
+            cost.weight_bytes + cost.optimizer_bytes
+        )
         return rows * cost.forward_row_seconds + samples + written / DISK_BYTES_PER_SECOND
+
+    def _gain(self, seconds: float) -> float:
+        """How much faster than rehearsed the steps of a training of so many seconds are: by compiling, or not at all."""
+        asked = self.config.compile
+        compiled = asked == "on" or (asked == "auto" and compile_decision(seconds, self.device).value)
+        return COMPILED_GAIN if compiled else 1.0
 
     def _tokens(self, depth: int, cost: Rehearsal) -> float:
         """Tokens the budget allows; fewer when the text would be read so often that it harms."""
@@ -292,10 +312,11 @@ class _Planner:
             return self.budget.steps * batch_size * self.context_length
         assert self.budget.seconds is not None
         seconds = max(0.0, self.budget.seconds - self._pause_seconds(cost, self.budget.seconds))
+        gain = self._gain(self.budget.seconds)
         n_tokens = seconds / cost.row_seconds * self.context_length  # then the updates, which depend on the batch
         for _ in range(3):
             batch_size = self._batch_size(n_tokens)
-            n_tokens = max(1.0, seconds / cost.step_seconds(batch_size)) * batch_size * self.context_length
+            n_tokens = max(1.0, seconds / cost.step_seconds(batch_size, gain)) * batch_size * self.context_length
         return best_tokens(self.difficulty, self._model(depth).matrix_parameters(), n_tokens)
 
     def _candidate(self, depth: int) -> Candidate:
@@ -305,7 +326,11 @@ class _Planner:
         batch_size = self._batch_size(n_tokens)
         steps = self.budget.steps or max(1, round(n_tokens / (batch_size * self.context_length)))
         n_tokens = steps * batch_size * self.context_length
-        seconds = steps * cost.step_seconds(batch_size)
+        gain = self._gain(self.budget.seconds or steps * cost.step_seconds(batch_size))
+        seconds = steps * cost.step_seconds(batch_size, gain)
+        total_seconds = seconds + self._pause_seconds(cost, self.budget.seconds or seconds)
+        if self.budget.seconds is not None and total_seconds > 0.9 * self.budget.seconds:
+            total_seconds = self.budget.seconds  # the clock ends it; else the text is worn out first
         memory = self._memory_bytes(cost, self._micro_batch_size(cost, batch_size))
         loss = forecast_loss(self.difficulty, model.matrix_parameters(), n_tokens)
         return Candidate(
@@ -317,7 +342,7 @@ class _Planner:
             steps=steps,
             tokens=n_tokens,
             epochs=n_tokens / self.training.n_tokens,
-            training_seconds=seconds + self._pause_seconds(cost, seconds),
+            training_seconds=total_seconds,
             memory_bytes=memory,
             # the model folder, and three training states while the third is being written
             disk_bytes=4 * cost.weight_bytes + 3 * cost.optimizer_bytes,
@@ -329,6 +354,7 @@ class _Planner:
     def finish(self, depth: int, candidates: dict[int, Candidate], reason: str, began: float) -> Plan:
         """The plan of a depth."""
         chosen, cost, model = candidates[depth], self._cost(depth), self._model(depth)
+        gain = self._gain(self.budget.seconds or chosen.training_seconds)
         return Plan(
             size=chosen.size,
             n_layers=model.n_layers,
@@ -346,7 +372,7 @@ class _Planner:
             evaluation_tokens=self._evaluation_tokens(cost, chosen.training_seconds),
             device=self.device,
             training_seconds=chosen.training_seconds,
-            wall_seconds=chosen.training_seconds + START_SECONDS,
+            wall_seconds=chosen.training_seconds + START_SECONDS + (COMPILING_SECONDS if gain > 1 else 0.0),
             planning_seconds=time.perf_counter() - began,
             tokens_per_second=chosen.tokens_per_second,
             memory_bytes=chosen.memory_bytes,

@@ -6,9 +6,10 @@ all about 1, so that every direction of a layer learns at one speed. Weight deca
 matrices only: tables see most rows rarely, and norms and biases are few (GPT-2 and nanoGPT spare the vectors alike).
 
 `torch.optim.Muon` exists and gives the same update (a test holds ours against it), but it orthogonalises matrix by
-matrix. Here all matrices of a shape go through Newton-Schulz together, one batched product for all layers; see
-benchmarks/RESULTS.md for what that gains. Iterations run in bf16 where the model computes in bf16: the iteration
-drives singular values into a band, not to a point, and forgives its rounding (Jordan 2024, "Newton-Schulz").
+matrix. Here all matrices of a shape go through Newton-Schulz together: 7.5 against 12.7 ms of processor time a step for
+3 layers of width 128, 62 against 68 for 4 of width 256. Iterations run in bf16 where the model computes in bf16, which
+is three times as fast on a processor that has it: the iteration drives singular values into a band, not to a point,
+and forgives its rounding (Jordan 2024, "Newton-Schulz").
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from groundup.models.base import LanguageModel
 # Jordan 2024: the odd quintic a x + b x^3 + c x^5 that lifts small singular values fastest while it keeps all below
 # ~1.2.
 QUINTIC = (3.4445, -4.7750, 2.0315)
-STACK_ELEMENTS = 1 << 22  # matrices are stacked up to 16 MiB (fp32); larger products are efficient one by one
+STACK_ELEMENTS = 1 << 20  # matrices are stacked up to 4 MiB (fp32); larger products are efficient one by one
 
 
 @dataclass(frozen=True)
