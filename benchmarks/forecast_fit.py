@@ -180,9 +180,10 @@ def report_fit() -> None:
         for row in (row for row in rows if row["corpus"] == corpus):
             told = math.exp(sum(left_out[name] * value for name, value in row["features"].items()))
             squares.append((told / row["loss"] - 1) ** 2)
+            epochs = row["tokens"] / row["train_tokens"]
             print(
-                f"{corpus:12s} {row['share']:4g} {row['size']:>3s} {row['tokens'] / 1e3:6.0f}k tokens "
-                f"{row['tokens'] / row['train_tokens']:5.1f} epochs  loss {row['loss']:.3f}  foretold {told:.3f} ({told / row['loss'] - 1:+.1%})"
+                f"{corpus:12s} {row['share']:4g} {row['size']:>3s} {row['tokens'] / 1e3:6.0f}k tokens {epochs:5.1f} epochs  "
+                f"loss {row['loss']:.3f}  foretold {told:.3f} ({told / row['loss'] - 1:+.1%})"
             )
     squares.sort()
     print(f"texts left out of the fit: root mean square error {math.sqrt(sum(squares) / len(squares)):.1%}, "

@@ -91,6 +91,17 @@ def test_a_long_document_cut_into_units_has_the_ids_of_the_whole(
     assert train.n_shards > 5
 
 
+def test_units_of_the_real_tokenizer_have_the_ids_of_the_whole(tmp_path: Path, shared_data: Path, monkeypatch) -> None:
+    from groundup.data.tokenizer_training import train_tokenizer
+
+    text = (shared_data / "corpora/the-verdict.txt").read_text()
+    (tmp_path / "a.txt").write_text(text)
+    tokenizer = train_tokenizer(tmp_path / "a.txt", vocab_size=600)
+    monkeypatch.setattr(prepare_module, "_UNIT_CHARACTERS", 50)
+    store = prepare(tmp_path / "a.txt", tokenizer, tmp_path / "data", validation_fraction=0)
+    assert all_ids(store.split("train")) == [*tokenizer.encode(text), tokenizer.eos_id]
+
+
 def test_text_without_a_safe_cut_is_cut_all_the_same_and_told(tmp_path: Path, tokenizer, monkeypatch) -> None:
     monkeypatch.setattr(prepare_module, "_UNIT_CHARACTERS", 100)
     monkeypatch.setattr(prepare_module, "_LONGEST_UNIT", 400)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections import Counter
@@ -12,7 +13,7 @@ from groundup.data import reading as reading_module
 from groundup.data import split as split_module
 from groundup.data.reading import Reading
 from groundup.data.sources import list_sources
-from groundup.data.split import TRAIN, VALIDATION, Survey, sided_pieces, survey
+from groundup.data.split import Survey, sided_pieces, survey
 
 
 def write_rows(path: Path, texts: list[str]) -> Path:
@@ -211,5 +212,13 @@ def test_a_file_that_changes_meanwhile_stops_the_work(tmp_path: Path) -> None:
         list(sided_pieces(sources, Reading(), found))
 
 
-def test_sides_are_named() -> None:
-    assert (TRAIN, VALIDATION) == (0, 1)
+def test_progress_adds_up_to_the_bytes_of_the_files(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(split_module, "_TELL_EVERY", 1000)
+    write_rows(tmp_path / "a.jsonl", [story(i) for i in range(20)])
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(story(1).encode()))
+    told: list[int] = []
+    sources = list_sources(tmp_path)
+    survey(sources, Reading(), advance=told.append)
+    assert len(told) > 10
+    assert min(told) > 0
+    assert sum(told) == sum(source.n_bytes for source in sources)

@@ -24,7 +24,7 @@ def commands(document: Path) -> list[str]:
 def run(command: str, folder: Path) -> str:
     words = shlex.split(command)
     assert words[0] == "groundup"
-    environment = os.environ | {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "groundup", *words[1:]],
         cwd=folder,

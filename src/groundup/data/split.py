@@ -37,6 +37,7 @@ _SAYS_EOS = (
 _BUCKET_BITS = 20  # documents are counted by the first bits of their hash: 8 MB, whatever the corpus
 _N_BUCKETS = 1 << _BUCKET_BITS
 _LINE_SEARCH = 1 << 16
+_TELL_EVERY = 1 << 23
 
 # (side, text, ends): `ends` says that end of text follows.
 SidedPiece = tuple[int, str, bool]
@@ -77,6 +78,7 @@ def survey(
     n_documents, n_characters, is_first, bucket = 0, 0, True, 0
     bucket_of = hasher(seed)
     for source in sources:
+        n_read = told = 0
         for text, ends in read_pieces(source, reading, remarks):
             if is_first:
                 bucket = bucket_of(text)
@@ -84,6 +86,10 @@ def survey(
                 remarks[_SAYS_EOS] += text.count(SPECIAL_TOKENS.eos)
             buckets.append(bucket)
             sizes.append(utf8_bytes(text))
+            n_read += sizes[-1]
+            if told + _TELL_EVERY <= n_read < source.n_bytes:
+                advance(n_read - told)
+                told = n_read
             n_characters += len(text)
             is_first = ends
             if ends:
@@ -93,7 +99,7 @@ def survey(
                 n_characters = 0
                 if len(buckets) >= 1 << 16:
                     _add_up(bucket_bytes, buckets, sizes)
-        advance(source.n_bytes)
+        advance(source.n_bytes - told)
     _add_up(bucket_bytes, buckets, sizes)
     n_bytes = int(bucket_bytes.sum())
     if n_documents == 0:

@@ -111,6 +111,12 @@ def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
         _use_threads(config)
         store, tokenizer = text_stage(config, run.path, reporter)
         _check_unchanged(run, store, tokenizer)
+        if (done := run.read_summary()).status == "finished":
+            reporter.say(f"{path} is finished; nothing is left to do")
+            ranks.from_main(0.0)
+            return PretrainResult(
+                path, "finished", done.val_loss, done.val_perplexity, done.val_bits_per_byte, max_logit_difference=None
+            )
         config, plan = resolve(config, run, store, tokenizer, reporter)
         ranks.from_main(1.0)  # the others may read the run folder now
         training = _Training.build(config, store, tokenizer, ranks, reporter)
@@ -137,7 +143,8 @@ def _use_threads(config: PretrainConfig) -> None:
 
 def _follow(path: Path, ranks: Ranks) -> PretrainResult:
     """What every rank but the first does: wait for the run folder to be ready, then train its share."""
-    ranks.from_main(1.0)
+    if ranks.from_main(1.0) == [0.0]:
+        return PretrainResult(path, "finished", None, None, None, None)
     run = RunFolder.open(path)
     config = PretrainConfig.read(run.config)
     _use_threads(config)

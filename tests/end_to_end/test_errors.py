@@ -1,0 +1,182 @@
+"""Wrong input, as a person would give it: a sentence that names it, exit code 2, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from groundup.cli import main
+
+TINY = """
+    --size d1 --d-model 32 --n-heads 2 --context-length 32 --batch-size 4 --micro-batch-size 4 --precision fp32
+    --compile off --threads 1 --vocab-size 300 --sample-tokens 0 --evaluations 1
+"""
+TINY_FLAGS = shlex.split(TINY)
+
+
+def fails(capsys: pytest.CaptureFixture, *words: object) -> str:
+    """Run a command that must end with exit code 2; gives what it said on the error stream."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    output = capsys.readouterr()
+    assert ended.value.code == 2, output.out + output.err
+    assert "Traceback" not in output.err
+    return output.err
+
+
+def works(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    for number in range(12):
+        (folder / f"{number}.txt").write_text(f"Page {number}. The quick brown fox jumps over the lazy dog.\n" * 40)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "small"
+    works("pretrain", text, "--out", out, "--steps", 3, *TINY_FLAGS)
+    return out
+
+
+@pytest.fixture
+def copy_of_run(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def test_a_path_that_does_not_exist(capsys, tmp_path: Path):
+    said = fails(capsys, "pretrain", tmp_path / "bookz", "--out", tmp_path / "run", "--steps", 3)
+    assert str(tmp_path / "bookz") in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.txt", b"", ["empty.txt", "empty"]),
+        ("picture.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" * 50, ["picture.txt", "not text", "PNG"]),
+        ("latin.txt", b"caf" + "é".encode("latin-1") + b" au lait\n" * 30, ["latin.txt", "byte 3"]),
+        ("rows.jsonl", b'{"text": "fine"}\n{"text": \n', ["rows.jsonl", "2"]),
+        ("rows.jsonl", b'{"body_of_it": "x"}\n', ["rows.jsonl", "body_of_it"]),
+        ("table.csv", b"a,b\n1,2\n", ["table.csv", "a", "b"]),
+    ],
+)
+def test_a_file_that_cannot_be_read(capsys, tmp_path: Path, name: str, content: bytes, words: list[str]):
+    path = tmp_path / name
+    path.write_bytes(content)
+    said = fails(capsys, "tokenizer", "train", path, "--out", tmp_path / "tok")
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "tok").exists()
+
+
+def test_a_corpus_shorter_than_one_window(capsys, tmp_path: Path):
+    path = tmp_path / "short.txt"
+    path.write_text("Only a few words stand here.\n" * 4)
+    said = fails(capsys, "pretrain", path, "--out", tmp_path / "run", "--steps", 3, "--context-length", 512)
+    assert "512" in said
+    assert "context_length" in said
+
+
+def test_a_vocabulary_too_large_for_the_text(capsys, text: Path, tmp_path: Path):
+    said = fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--vocab-size", "50k")
+    assert "50000" in said
+    assert not (tmp_path / "tok").exists()
+
+
+def test_a_vocabulary_size_that_is_no_number(capsys, text: Path, tmp_path: Path):
+    assert "many" in fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--vocab-size", "many")
+
+
+def test_an_unknown_command_and_an_unknown_flag(capsys, text: Path):
+    assert "pretrain" in fails(capsys, "pretrian", text)
+    assert "--learning-rate" in fails(capsys, "pretrain", text, "--out", "x", "--learning-rte", 1)
+
+
+def test_an_unknown_key_in_a_config_file(capsys, text: Path, tmp_path: Path):
+    (tmp_path / "run.yaml").write_text("steps: 3\nlearnin_rate: 0.1\nbatchsize: 4\n")
+    said = fails(capsys, "pretrain", text, "--out", tmp_path / "run", "--config", tmp_path / "run.yaml")
+    assert "learning_rate" in said
+    assert "batch_size" in said
+
+
+def test_a_config_file_that_is_not_there(capsys, text: Path, tmp_path: Path):
+    assert "no.yaml" in fails(capsys, "pretrain", text, "--out", tmp_path / "run", "--config", tmp_path / "no.yaml")
+
+
+def test_a_place_that_holds_a_run(capsys, text: Path, run: Path):
+    assert "groundup resume" in fails(capsys, "pretrain", text, "--out", run, "--steps", 3, *TINY_FLAGS)
+
+
+def test_resuming_what_is_no_run(capsys, tmp_path: Path):
+    assert "nowhere" in fails(capsys, "resume", tmp_path / "nowhere")
+
+
+def test_settings_without_effect_on_prepared_data(capsys, run: Path, tmp_path: Path):
+    said = fails(capsys, "pretrain", run / "data", "--out", tmp_path / "run", "--steps", 3, "--vocab-size", 500)
+    assert "vocab_size" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_tokenizer_than_the_data_was_prepared_with(capsys, text: Path, run: Path, tmp_path: Path):
+    works("tokenizer", "train", text, "--out", tmp_path / "tok", "--algorithm", "char")
+    capsys.readouterr()
+    said = fails(
+        capsys, "pretrain", run / "data", "--out", tmp_path / "run", "--steps", 3, "--tokenizer", tmp_path / "tok"
+    )
+    assert "tokenizer" in said
+
+
+def test_a_model_without_its_tokenizer(capsys, copy_of_run: Path):
+    (copy_of_run / "model" / "tokenizer.json").unlink()
+    assert "tokenizer.json" in fails(capsys, "generate", copy_of_run, "Hello")
+
+
+def test_damaged_weights(capsys, copy_of_run: Path):
+    weights = copy_of_run / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "model.safetensors" in fails(capsys, "generate", copy_of_run, "Hello")
+
+
+def test_a_damaged_shard(capsys, run: Path, tmp_path: Path):
+    data = Path(shutil.copytree(run / "data", tmp_path / "data"))
+    shard = data / "train-00000.tokens"
+    shard.write_bytes(shard.read_bytes()[:-8])
+    assert "train-00000.tokens" in fails(capsys, "pretrain", data, "--out", tmp_path / "run", "--steps", 3)
+
+
+def test_an_unsupported_model_is_refused_by_name(capsys, copy_of_run: Path):
+    config = copy_of_run / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "qwen4"}))
+    said = fails(capsys, "generate", copy_of_run, "Hello")
+    assert "qwen4" in said
+    assert "qwen3" in said
+
+
+def test_sampling_settings_that_cannot_be(capsys, run: Path):
+    said = fails(capsys, "generate", run, "Hello", "--temperature", -1, "--top-p", 2)
+    assert "temperature" in said
+    assert "top_p" in said
+
+
+def test_a_model_that_is_nowhere(capsys, tmp_path: Path):
+    assert "nothing-here" in fails(capsys, "generate", tmp_path / "nothing-here", "Hello")
+
+
+def test_a_hub_name_without_a_network(capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    said = fails(capsys, "generate", "some-org/some-model", "Hello")
+    assert "some-org/some-model" in said
+
+
+def test_a_window_that_is_not_there(capsys, run: Path):
+    assert "--window" in fails(capsys, "data", "show", run, "--window", 10**9)
