@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-SUBJECTS = "the cat|a dog|the old king|my sister|a small bird|the teacher|every child".split("|")
-VERBS = "sees|finds|likes|wants|follows|remembers|paints".split("|")
-OBJECTS = "the red house|a warm stone|the river|an apple|the long road|a quiet song|the open door".split("|")
+SUBJECTS = ["the cat", "a dog", "the old king", "my sister", "a small bird", "the teacher", "every child"]
+VERBS = ["sees", "finds", "likes", "wants", "follows", "remembers", "paints"]
+OBJECTS = ["the red house", "a warm stone", "the river", "an apple", "the long road", "a quiet song", "the open door"]
 
 TINY = {
     "n_layers": 1,

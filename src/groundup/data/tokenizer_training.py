@@ -29,7 +29,9 @@ def train_tokenizer(
     """Train a tokenizer on the training documents of `text` (files and folders) and save it to `out`, if given.
 
     The split is that of `prepare` with the same `validation_fraction` and `seed`, so nothing of the validation
-    text shapes the vocabulary. `exact=False` takes a smaller vocabulary where the text cannot fill `vocab_size`. Raises `GroundupError` when the text cannot be read or is too small for `vocab_size`.
+    text shapes the vocabulary. `exact=False` takes
+    a smaller vocabulary where the text cannot fill `vocab_size`.
+    Raises `GroundupError` when the text cannot be read or is too small for `vocab_size`.
     """
     texts = corpus_text(
         text, text_field=text_field, separator=separator, validation_fraction=validation_fraction, seed=seed

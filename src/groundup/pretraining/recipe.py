@@ -15,7 +15,7 @@ from groundup.pretraining.config import PretrainConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run uses where its settings say nothing."""
+    """What a run uses where its settings say nothing; learning rates are those of a model of width `TUNED_WIDTH`."""
 
     learning_rate: float  # hidden matrices
     embedding_learning_rate: float
@@ -26,9 +26,11 @@ class Recipe:
     decay: float  # share of the run, at its end
 
 
+TUNED_WIDTH = 128
+
 MUON = Recipe(
     learning_rate=0.03,
-    embedding_learning_rate=0.05,
+    embedding_learning_rate=0.3,
     head_learning_rate=0.01,
     vector_learning_rate=0.01,
     weight_decay=0.0,
@@ -46,7 +48,17 @@ ADAMW = Recipe(
 )
 
 
-def recipe_values(config: PretrainConfig) -> dict[str, float]:
-    """The recipe's values for every setting of `config` that is None."""
+def recipe_values(config: PretrainConfig, d_model: int = TUNED_WIDTH) -> dict[str, float]:
+    """The recipe's values for every setting of `config` that is None, for a model of width `d_model`.
+
+    Rates of matrices and head fall with the square root of the width (not below two thirds for Muon, whose optimum is
+    flat); those of the embedding and of vectors do not: each of their numbers moves by itself, whatever the width.
+    """
     recipe = MUON if config.optimizer == "muon" else ADAMW
-    return {name: value for name, value in vars(recipe).items() if getattr(config, name) is None}
+    narrowing = (TUNED_WIDTH / d_model) ** 0.5
+    values = dict(vars(recipe))
+    values["head_learning_rate"] *= narrowing
+    values["learning_rate"] *= max(narrowing, 2 / 3) if config.optimizer == "muon" else narrowing
+    if config.optimizer == "adamw":
+        values["embedding_learning_rate"] *= narrowing
+    return {name: value for name, value in values.items() if getattr(config, name) is None}

@@ -62,7 +62,10 @@ def train(
     job.model.train()
 
     clock_zero = time.perf_counter() - place.elapsed_seconds
-    clock = lambda: time.perf_counter() - clock_zero  # noqa: E731
+
+    def clock() -> float:
+        return time.perf_counter() - clock_zero
+
     recent_seconds: deque[float] = deque([0.0], maxlen=9)
     called: list[Hook] = []
     loss = None

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WORTH_BF16 = 1.05  # times faster; below it the exact arithmetic is the better choice
-# benchmarks/RESULTS.md: compiling took 15 to 50 s and made steps 1.1 to 1.5 times faster, so shorter runs do not earn
-# it back.
+# Models of 0.6 to 124 million parameters took 15 to 50 s to compile on two cores, and steps then were 1.1 to 1.5 times
+# faster: a run that is shorter does not earn it back.
 WORTH_COMPILING_SECONDS = 300.0
 
 
