@@ -47,5 +47,10 @@ def test_a_terminal_gets_the_bar():
     [(25, 100, 20, "01:00 left"), (1, 101, 72, "2:00:00 left"), (0, 10, 5, "--:-- left"), (10, 10, 5, "00:00 left")],
 )
 def test_time_left_is_the_average_speed_of_all_so_far(completed, total, elapsed, text):
-    task = SimpleNamespace(total=total, completed=completed, elapsed=elapsed)
+    task = SimpleNamespace(total=total, completed=completed, elapsed=elapsed, fields={"begun": 0})
     assert _Remaining().render(task).plain == text
+
+
+def test_what_an_earlier_session_did_took_none_of_this_ones_time():
+    task = SimpleNamespace(total=100, completed=75, elapsed=50, fields={"begun": 50})
+    assert str(_Remaining().render(task)) == "00:50 left"

@@ -82,7 +82,7 @@ def test_the_bar_has_the_true_total_and_the_figures(make_job, clock):
 
     class Watcher(Reporter, Bar):
         @contextmanager
-        def bar(self, label, total, unit=""):
+        def bar(self, label, total, unit="", begun=0):
             calls.append((total, unit))
             yield self
 
@@ -242,7 +242,7 @@ def test_a_time_budget_carries_its_clock_over_a_resume(make_job, clock, tmp_path
 def test_interrupted_before_the_first_step_nothing_is_saved(make_job, tmp_path):
     class Impatient(Reporter):
         @contextmanager
-        def bar(self, label, total, unit=""):
+        def bar(self, label, total, unit="", begun=0):
             os.kill(os.getpid(), signal.SIGINT)
             yield Bar()
 

@@ -9,7 +9,15 @@ import torch
 
 from groundup.core.errors import GroundupError
 from groundup.training.objectives import next_token_loss
-from groundup.training.optimizers import Muon, Optimizer, OptimizerSettings, orthogonalize, shape_factor
+from groundup.training.optimizers import (
+    POLAR_EXPRESS,
+    QUINTIC,
+    Muon,
+    Optimizer,
+    OptimizerSettings,
+    orthogonalize,
+    shape_factor,
+)
 
 SHAPES = [(8, 8), (8, 8), (16, 8), (8, 16), (8, 16), (4, 32)]
 
@@ -21,7 +29,7 @@ def matrices(seed: int = 0) -> list[tuple[str, torch.nn.Parameter]]:
 
 def test_muon_takes_the_steps_of_pytorchs():
     ours, theirs = matrices(), matrices()
-    settings = OptimizerSettings(0.02, 0, 0, 0, weight_decay=0.1)
+    settings = OptimizerSettings(0.02, 0, 0, 0, weight_decay=0.1, momentum=0.95, polynomials=(QUINTIC,) * 5)
     muon = Muon(ours, settings, dtype=torch.bfloat16)
     reference = torch.optim.Muon([p for _, p in theirs], lr=0.02, weight_decay=0.1, momentum=0.95, ns_steps=5)
     for step in range(3):
@@ -35,22 +43,23 @@ def test_muon_takes_the_steps_of_pytorchs():
         assert (a - b).norm() < 0.03 * moved, name  # bf16 on both sides, normalised in fp32 here and in bf16 there
 
 
-def test_muon_in_fp32_orthogonalises():
+@pytest.mark.parametrize(("polynomials", "low", "high"), [((QUINTIC,) * 5, 0.6, 1.3), (POLAR_EXPRESS, 0.2, 2.0)])
+def test_muon_in_fp32_orthogonalises(polynomials, low: float, high: float):
     stack = torch.randn(5, 12, 30, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(orthogonalize(stack, 5, torch.float32))
-    assert singular.min() > 0.6
-    assert singular.max() < 1.3
+    singular = torch.linalg.svdvals(orthogonalize(stack, polynomials, torch.float32))
+    assert singular.min() > low
+    assert singular.max() < high
 
 
 def test_an_orthogonalised_matrix_keeps_its_directions():
     matrix = torch.randn(1, 12, 30, generator=torch.Generator().manual_seed(0))
     u, _, vt = torch.linalg.svd(matrix[0], full_matrices=False)
-    core = u.T @ orthogonalize(matrix, 5, torch.float32)[0] @ vt.T
+    core = u.T @ orthogonalize(matrix, (QUINTIC,) * 5, torch.float32)[0] @ vt.T
     assert (core - core.diag().diag()).abs().max() < 1e-4
 
 
 def test_matrices_of_zero_gradient_stay_where_they_are():
-    assert orthogonalize(torch.zeros(2, 3, 4), 5, torch.float32).abs().max() == 0
+    assert orthogonalize(torch.zeros(2, 3, 4), POLAR_EXPRESS, torch.float32).abs().max() == 0
 
 
 def test_a_tall_weight_moves_more_and_a_wide_one_does_not():
@@ -64,7 +73,7 @@ def test_the_size_of_a_step_by_shape():
     before = [p.detach().clone() for _, p in named]
     for _, p in named:
         p.grad = torch.randn_like(p)
-    Muon(named, OptimizerSettings(0.1, 0, 0, 0, newton_schulz_steps=12)).step()
+    Muon(named, OptimizerSettings(0.1, 0, 0, 0, polynomials=(QUINTIC,) * 12)).step()
     for (_, p), old in zip(named, before, strict=True):
         largest = torch.linalg.matrix_norm(p.detach() - old, ord=2).item()
         assert 0.1 * 0.6 < largest / max(1, p.shape[0] / p.shape[1]) ** 0.5 < 0.1 * 1.3

@@ -32,6 +32,5 @@ def command(model, prompt, stop, samples, precision, device, **settings) -> None
         click.echo()
         return
     for number, text in enumerate(prompts):
-        texts = writer.generate([text], n_samples=samples, **settings)
-        for continuation in texts if isinstance(texts, list) else [texts]:
+        for continuation in writer.generate(text, n_samples=samples, **settings):
             click.echo(f"{'' if number == 0 else chr(10)}{text}{continuation}")

@@ -79,7 +79,11 @@ class Config(pydantic.BaseModel):
 
     def write(self, path: str | Path) -> None:
         """Write the tree as YAML, atomically, so that `read` gives it back."""
-        write_atomically(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+        values = self.model_dump(mode="json")
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        if yaml.safe_load(text) != values:  # a few characters (U+0085 among them) survive only as escapes
+            text = yaml.safe_dump(values, sort_keys=False, allow_unicode=False)
+        write_atomically(path, text)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Reporter:
         """A line about something the person may not expect."""
 
     @contextmanager
-    def bar(self, label: str, total: float, unit: str = "") -> Iterator[Bar]:
-        """A progress bar over `total` units of work; it ends when the block ends."""
+    def bar(self, label: str, total: float, unit: str = "", begun: float = 0) -> Iterator[Bar]:
+        """A progress bar over `total` units of work, `begun` of them done before; it ends when the block ends."""
         yield Bar()
 
 
@@ -41,14 +41,20 @@ QUIET = Reporter()
 
 
 class _Remaining(ProgressColumn):
-    """Time left, from the average speed so far: the eta never jumps with one slow step."""
+    """Time left, from the average speed so far: it never jumps with one slow step.
+
+    What was done before this bar began (a resumed run's) took none of its time.
+    """
 
     max_refresh = 0.5
 
     def render(self, task: Task) -> Text:
         if not task.total or not task.completed or task.elapsed is None:
             return Text("--:-- left", style="progress.remaining")
-        seconds = int(max(0.0, task.elapsed * (task.total - task.completed) / task.completed))
+        done_here = task.completed - task.fields["begun"]
+        if done_here <= 0:
+            return Text("--:-- left", style="progress.remaining")
+        seconds = int(max(0.0, task.elapsed * (task.total - task.completed) / done_here))
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
         clock = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
@@ -85,7 +91,7 @@ class Terminal(Reporter):
         self.console.print(f"note: {text}", style="yellow", markup=False)
 
     @contextmanager
-    def bar(self, label: str, total: float, unit: str = "") -> Iterator[Bar]:
+    def bar(self, label: str, total: float, unit: str = "", begun: float = 0) -> Iterator[Bar]:
         if not self.console.is_terminal:
             yield Bar()
             return
@@ -99,4 +105,4 @@ class Terminal(Reporter):
             TextColumn("{task.fields[info]}", markup=False),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
-            yield _TerminalBar(progress, progress.add_task(label, total=total, info=unit))
+            yield _TerminalBar(progress, progress.add_task(label, total=total, completed=begun, info=unit, begun=begun))

@@ -57,12 +57,13 @@ class Difficulty:
 # The law: log(loss) is a weighted sum of `features`. Weights by `python benchmarks/forecast_fit.py fit`, from the runs in
 # benchmarks/data/forecast_runs.jsonl; docs/design/002-planner.md has the errors on texts left out of the fit.
 LAW = {
-    "constant": -0.8822,
-    "trigram": 1.1932,
-    "bigram": 0.3405,
-    "size": 0.2102,
-    "repeats": 0.7355,
-    "memorising": 0.0373,
+    "constant": -0.5216,
+    "trigram": 1.1975,
+    "bigram": 0.3454,
+    "size": 0.0934,
+    "repeats": 0.6542,
+    "together": -0.0135,
+    "memorising": 0.0402,
 }
 REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6 (R*_D = 15.4): repeating is worth ever less new text
 
@@ -77,6 +78,8 @@ def features(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) ->
 
     - `trigram`, `bigram`: what counting reaches on the distinct tokens the run reads. They set the level.
     - `size`, `repeats`: how the loss moves with parameters and tokens; the shape is that of the published laws.
+    - `together`: size helps more the longer the training, and more here than in the published law; measured for small models
+      and short runs, so it counts within that range only.
     - `memorising`: readings of a text that the weights could hold by heart: the more parameters for a distinct token and the
       more readings, the more the training loss alone falls, and the validation loss rises.
     """
@@ -91,8 +94,14 @@ def features(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) ->
         "bigram": math.log(bigram / trigram),
         "size": math.log(once),
         "repeats": math.log(_published_law(matrix_parameters, worth) / once),
+        "together": _log_within(matrix_parameters) * _log_within(worth),
         "memorising": math.log1p(repeats * matrix_parameters / distinct) * math.log1p(repeats),
     }
+
+
+def _log_within(value: float) -> float:
+    """How far `value` is into the range of our runs, 1e5 to 5e6, as a logarithm."""
+    return math.log(min(max(value, 1e5), 5e6) / 1e5)
 
 
 def _published_law(n_parameters: float, n_tokens: float) -> float:
@@ -102,8 +111,9 @@ def _published_law(n_parameters: float, n_tokens: float) -> float:
 
 def best_tokens(difficulty: Difficulty, matrix_parameters: int, most: float) -> float:
     """The number of tokens, up to `most`, with the lowest foretold loss: fewer than `most` where repeating harms."""
-    fewer = [most * 0.9**k for k in range(60) if most * 0.9**k >= difficulty.n_train_tokens]
-    return min([most, *fewer], key=lambda n_tokens: forecast_loss(difficulty, matrix_parameters, n_tokens))
+    once = min(most, difficulty.n_train_tokens)
+    choices = [once * (most / once) ** (k / 100) for k in range(101)]
+    return min(reversed(choices), key=lambda n_tokens: forecast_loss(difficulty, matrix_parameters, n_tokens))
 
 
 def measure_difficulty(train: TokenSplit, validation: TokenSplit, vocab_size: int) -> Difficulty:

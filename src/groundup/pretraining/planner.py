@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import psutil
 
@@ -42,8 +41,8 @@ MOST_MICRO_BATCH_TOKENS = 16_384  # larger products are hardly faster, and cost 
 FEWEST_STEPS = 50  # a model that takes fewer has learned next to nothing, and the law knows no such run
 AS_GOOD = 0.005  # a smaller model this close to the lowest loss is taken: it is faster ever after
 DISK_BYTES_PER_SECOND = 2e8  # an ordinary disk; decides little
-# Rehearsals are not compiled: compiling takes longer than planning may. What it gains is assumed, the middle of the 1.1 to 1.5
-# measured (docs/design/002-planner.md), so a forecast for a compiled run is that much less exact.
+# Rehearsals are not compiled: compiling takes longer than planning may. What it gains is assumed, from the 1.1 to 1.5
+# measured on the peers, so a forecast for a compiled run is that much less exact.
 COMPILED_GAIN, COMPILING_SECONDS = 1.25, 30.0
 START_SECONDS = 2.0  # opening the data, building the model, the card and the report
 
@@ -65,7 +64,7 @@ def tokens_per_step(n_tokens: float) -> float:
 
     The batch beyond which more tokens a step no longer save steps grows about with the square root of the run's tokens, hardly
     with the model (Zhang et al. 2024, "How Does Critical Batch Size Scale in Pre-training?": D to the 0.47); the factor
-    is from our own runs (docs/design/002-planner.md).
+    gives the batches that our short runs liked best (about 800 tokens a step for 200,000 tokens).
     """
     return 2 * math.sqrt(n_tokens)
 

@@ -192,7 +192,7 @@ class _Training:
         config, ranks = self.config, self.ranks
         assert config.warmup is not None and config.decay is not None
         budget = Budget(steps=config.steps) if config.steps else Budget(seconds=plan.training_seconds)
-        objective = next_token_loss
+        objective, began = next_token_loss, time.perf_counter()
         if config.compile == "on":
             reporter.say("compiling the training step ...")
             objective = compiled(self.model, objective, self.batches(0)[0], reporter)
@@ -209,6 +209,7 @@ class _Training:
             gradient_clip=config.gradient_clip,
             seed=config.seed,
             save_every_seconds=config.save_every,
+            setup_seconds=time.perf_counter() - began,
             steps_per_epoch=self.batches.steps_per_epoch,
             flops_per_token=self.model.flops_per_token(config.context_length),
             ceiling_flops=ranks.world_size * measure_ceiling(ranks.device, self.model.compute_dtype),

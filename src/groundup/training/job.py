@@ -85,6 +85,7 @@ class Job:
     gradient_clip: float = 1.0
     seed: int = 0  # of dropout and whatever else a step draws
     save_every_seconds: float = 60.0
+    setup_seconds: float = 0.0  # what compiling took before a new run's first step; its clock begins there
     steps_per_epoch: float | None = None
     flops_per_token: float | None = None
     ceiling_flops: float | None = None  # per second, of all ranks together

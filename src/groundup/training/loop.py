@@ -54,7 +54,7 @@ def train(
     keep_freed_memory()
     metrics = metrics or MetricsLog()
     keeper = Keeper(state_folder, job.model, job.optimizer, job.save_every_seconds)
-    place, watch = keeper.load(reporter) or (Place(), DivergenceWatch())
+    place, watch = keeper.load(reporter) or (Place(elapsed_seconds=job.setup_seconds), DivergenceWatch())
     metrics.truncate(place.step)
     if place.step:
         reporter.say(f"going on after step {place.step:,}, {place.elapsed_seconds:.0f} s into the training")
@@ -69,7 +69,8 @@ def train(
     recent_seconds: deque[float] = deque([0.0], maxlen=9)
     called: list[Hook] = []
     loss = None
-    with catch_interrupts() as interrupted, reporter.bar("training", job.budget.total, job.budget.unit) as bar:
+    begun = job.budget.spent(place)
+    with catch_interrupts() as interrupted, reporter.bar("training", job.budget.total, job.budget.unit, begun) as bar:
         while True:
             # Whatever is read off a clock or a signal, rank 0 reads for all: else the ranks would part ways.
             step_seconds = statistics.median_low(recent_seconds)
