@@ -131,6 +131,11 @@ def test_the_plan_survives_its_file(timed: Plan, tmp_path: Path):
     assert json.loads((tmp_path / "plan.json").read_text())["candidates"][0]["size"] == "d2"
 
 
+def test_the_loss_after_other_tokens_can_be_asked(timed: Plan):
+    assert timed.loss_at(timed.tokens) == timed.loss
+    assert timed.loss_at(timed.tokens // 4) > timed.loss
+
+
 def test_the_plan_fills_every_setting_a_run_needs(timed: Plan):
     config = PretrainConfig.build({"time": 20.0} | timed.settings())
     assert (config.size, config.batch_size, config.precision) == (timed.size, timed.batch_size, "fp32")

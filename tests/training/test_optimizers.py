@@ -43,12 +43,20 @@ def test_muon_takes_the_steps_of_pytorchs():
         assert (a - b).norm() < 0.03 * moved, name  # bf16 on both sides, normalised in fp32 here and in bf16 there
 
 
-@pytest.mark.parametrize(("polynomials", "low", "high"), [((QUINTIC,) * 5, 0.6, 1.3), (POLAR_EXPRESS, 0.2, 2.0)])
-def test_muon_in_fp32_orthogonalises(polynomials, low: float, high: float):
+def test_five_steps_of_jordan_orthogonalise():
     stack = torch.randn(5, 12, 30, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(orthogonalize(stack, polynomials, torch.float32))
-    assert singular.min() > low
-    assert singular.max() < high
+    singular = torch.linalg.svdvals(orthogonalize(stack, (QUINTIC,) * 5, torch.float32))
+    assert singular.min() > 0.6
+    assert singular.max() < 1.3
+
+
+def test_three_steps_of_polar_express_lift_what_is_small():
+    """They are the first of a longer series: they do not end at 1, but the smallest is lifted most."""
+    stack = torch.zeros(1, 3, 3)
+    stack[0] = torch.diag(torch.tensor([0.6, 0.06, 0.006]))
+    singular = torch.linalg.svdvals(orthogonalize(stack, POLAR_EXPRESS, torch.float32))[0]
+    assert singular.max() < 2.0
+    assert singular.min() > 0.3  # it was a hundredth of the largest
 
 
 def test_an_orthogonalised_matrix_keeps_its_directions():

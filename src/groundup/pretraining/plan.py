@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from groundup.core.files import read_json, readable_bytes, write_json
-from groundup.pretraining.forecast import Anchor, Difficulty
+from groundup.pretraining.forecast import Anchor, Difficulty, forecast_loss
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Plan:
     n_layers: int
     d_model: int
     n_parameters: int
+    matrix_parameters: int
     vocab_size: int
     context_length: int
     batch_size: int
@@ -87,6 +88,10 @@ class Plan:
             tuple(Anchor(a["n_tokens"], tuple(a["losses"])) for a in anchors), **values["difficulty"]
         )
         return cls(**values)
+
+    def loss_at(self, n_tokens: int) -> float:
+        """The loss expected after another number of tokens: for a report, when the machine was busier than rehearsed."""
+        return forecast_loss(self.difficulty, self.matrix_parameters, n_tokens)
 
     def settings(self) -> dict[str, Any]:
         """The plan as settings of `PretrainConfig`: what a run needs to carry it out."""

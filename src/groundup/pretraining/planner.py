@@ -359,6 +359,7 @@ class _Planner:
             n_layers=model.n_layers,
             d_model=model.d_model,
             n_parameters=chosen.n_parameters,
+            matrix_parameters=model.matrix_parameters(),
             vocab_size=self.vocab_size,
             context_length=self.context_length,
             batch_size=chosen.batch_size,
