@@ -367,7 +367,7 @@ class _Planner:
             steps=chosen.steps,
             tokens=chosen.tokens,
             epochs=chosen.epochs,
-            **self.rates,
+            **(self.rates | recipe_values(self.config, model.d_model)),
             precision=cost.dtype,
             evaluation_tokens=self._evaluation_tokens(cost, chosen.training_seconds),
             device=self.device,
