@@ -13,7 +13,7 @@ from groundup.pretraining.pretrain import PretrainResult, pretrain, resume
 from groundup.pretraining.quickstart_text import write_quickstart_text
 
 SECONDS = 200.0
-PROMPT = "The following example shows"
+PROMPT = "The function returns"
 
 
 def quickstart(

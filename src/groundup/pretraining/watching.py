@@ -66,7 +66,7 @@ class Watcher:
         """What the model writes after the prompt now; kept in `samples.jsonl`. Gives prompt and text."""
         prompt = self.config.sample_prompt or ""
         writer = TextModel(self.model, self.tokenizer)
-        text = writer.generate(prompt, max_new_tokens=self.config.sample_tokens, temperature=0.7, top_p=0.95, seed=1)
+        text = writer.generate(prompt, max_new_tokens=self.config.sample_tokens, temperature=0.6, top_p=0.9, seed=1)
         self.run.log_sample(step, prompt, text)
         return prompt + text
 
