@@ -39,7 +39,7 @@ def test_epochs_that_end_inside_a_step_are_exact_too(windows: Windows) -> None:
     batches = TrainingBatches(windows, batch_size=6, micro_batch_size=6, seed=1)
     firsts = [row[0] for step in range(10) for row in rows_of(batches(step))]
     assert all(sorted(firsts[20 * e : 20 * e + 20]) == list(range(200, 260, 3)) for e in range(3))
-    assert batches.epoch_of(10) == pytest.approx(3)
+    assert 10 / batches.steps_per_epoch == pytest.approx(3)
 
 
 def test_a_batch_larger_than_the_corpus(windows: Windows) -> None:

@@ -180,3 +180,37 @@ def test_a_hub_name_without_a_network(capsys, monkeypatch: pytest.MonkeyPatch):
 
 def test_a_window_that_is_not_there(capsys, run: Path):
     assert "--window" in fails(capsys, "data", "show", run, "--window", 10**9)
+
+
+def test_a_refused_run_leaves_nothing_behind(capsys, tmp_path: Path):
+    path = tmp_path / "short.txt"
+    path.write_text("Only a few words stand here.\n" * 4)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "mine.txt").write_text("mine")
+    for out in ("new", "kept"):
+        fails(capsys, "pretrain", path, "--out", tmp_path / out, "--steps", 3, "--context-length", 512)
+    assert not (tmp_path / "new").exists()
+    assert [entry.name for entry in (tmp_path / "kept").iterdir()] == ["mine.txt"]
+
+
+def test_a_config_file_with_a_place_in_it(capsys, text: Path, tmp_path: Path):
+    (tmp_path / "run.yaml").write_text("steps: 3\nout: somewhere\ntokenizer: 5\n")
+    said = fails(capsys, "pretrain", text, "--out", tmp_path / "run", "--config", tmp_path / "run.yaml")
+    assert "out" in said
+    assert "tokenizer" in said
+
+
+def test_a_runs_own_config_can_be_planned_again(run: Path):
+    works("plan", run / "data", "--config", _without_text(run), "--size", "d1")
+
+
+def _without_text(run: Path) -> Path:
+    lines = (run / "config.yaml").read_text().splitlines()
+    path = run.parent / "again.yaml"
+    path.write_text("\n".join(line for line in lines if not line.startswith("vocab_size")) + "\n")
+    return path
+
+
+def test_a_tokenizer_config_that_is_no_mapping(capsys, copy_of_run: Path):
+    (copy_of_run / "model" / "tokenizer_config.json").write_text("[]")
+    assert "tokenizer_config.json" in fails(capsys, "generate", copy_of_run, "Hello")

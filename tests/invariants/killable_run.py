@@ -58,7 +58,7 @@ class Lines(MetricsLog):
 
 def live(run: Path, data: Path, tell) -> None:
     """One life: resume what is there, train to the end, write the weights."""
-    Keeper.due = lambda self: True  # a save after every step, so that a kill often strikes one
+    Keeper.due = lambda self, watch: True  # a save after every step, so that a kill often strikes one
     store = TokenStore.open(data)
     config = config_for_size("d1", store.vocab_size, 16, "gpt2", n_layers=1, d_model=32, d_head=16, dropout=0.2)
     model = build_model(config, seed=0)
@@ -68,7 +68,7 @@ def live(run: Path, data: Path, tell) -> None:
     job = Job(model, batches, next_token_loss, Optimizer(model, settings), Budget(steps=N_STEPS), hooks=(hook,))
     result = train(job, state_folder=run / "state", metrics=Lines(run / "metrics.jsonl"))
     assert result.outcome == "finished", result
-    (run / "epochs.txt").write_text(f"{batches.epoch_of(N_STEPS)}")
+    (run / "epochs.txt").write_text(f"{N_STEPS / batches.steps_per_epoch}")
     save_file({name: tensor.detach().clone() for name, tensor in model.named_parameters()}, run / "final.safetensors")
 
 
@@ -83,7 +83,7 @@ def die() -> None:
 def die_while_saving(moment: str, number: int) -> None:
     """Arrange for this process to end inside its `number`-th save."""
     calls = 0
-    rename, write = os.rename, training_state.save_file
+    rename, write = os.rename, training_state.save_tensors
 
     def rename_and_die(source, target):
         nonlocal calls
@@ -103,7 +103,7 @@ def die_while_saving(moment: str, number: int) -> None:
             die()
 
     if moment == "writing":
-        training_state.save_file = write_half_and_die
+        training_state.save_tensors = write_half_and_die
     else:
         files.os.rename = rename_and_die
 

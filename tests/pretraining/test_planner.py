@@ -13,13 +13,21 @@ import numpy as np
 import pytest
 
 from groundup.core.errors import GroundupError
+from groundup.core.progress import Reporter
+from groundup.core.runs import RunFolder
+from groundup.data.batches import TrainingBatches
 from groundup.data.prepare import prepare
 from groundup.data.store import TokenStore
-from groundup.pretraining import planner
+from groundup.data.windows import Windows
+from groundup.models import build_model, config_for_size
+from groundup.pretraining import course, planner, rehearsal, resolve
 from groundup.pretraining.config import PretrainConfig
+from groundup.pretraining.course import tokens_per_step
 from groundup.pretraining.plan import Plan, readable_count, readable_seconds
-from groundup.pretraining.planner import default_context_length, plan, tokens_per_step
-from groundup.pretraining.rehearsal import Rehearsal
+from groundup.pretraining.planner import default_context_length, plan
+from groundup.pretraining.rehearsal import Rehearsal, least_bytes
+from groundup.pretraining.summary import summarize
+from groundup.tokenization.tokenizer import Tokenizer
 from groundup.tokenization.training import train_tokenizer
 
 
@@ -50,15 +58,19 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, flops: float, rehearsal_seconds: float = 0.01) -> None:
         self.flops, self.rehearsal_seconds, self.now = flops, rehearsal_seconds, 0.0
         self.rehearsed: list[int] = []
+        self.n_rows: list[int] = []
         monkeypatch.setattr(planner, "rehearse", self.rehearse)
         monkeypatch.setattr(planner.time, "perf_counter", lambda: self.now)
 
-    def rehearse(self, config, windows, settings, **_) -> Rehearsal:
+    def rehearse(self, config, windows, settings, *, n_rows: int, **_) -> Rehearsal:
         self.now += self.rehearsal_seconds
+        self.n_rows.append(n_rows)
         self.rehearsed.append(config.n_layers)
         row_seconds = config.flops_per_token() * config.context_length / self.flops
         weights = 4 * config.n_parameters()
-        return Rehearsal("cpu", "fp32", "", 1, row_seconds, 0.0, row_seconds / 3, 1e-6, 10**5, weights, 2 * weights)
+        return Rehearsal(
+            "cpu", "fp32", "fp32: known", 1, row_seconds, 0.0, row_seconds / 3, 1e-6, 10**5, weights, 2 * weights
+        )
 
 
 def test_a_faster_machine_gets_a_larger_model_and_a_lower_loss(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
@@ -98,19 +110,132 @@ def test_the_budget_is_what_the_machine_can_do_in_the_time(store: TokenStore, mo
     Machine(monkeypatch, 1e9)
     given = {"size": "d2", "d_model": 32, "evaluations": 1, "sample_tokens": 0, "batch_size": 4}
     found = plan(store, settings(time=3.0, **given))
-    assert found.training_seconds == pytest.approx(3.0, rel=0.1)
+    assert found.training_seconds + found.last_look_seconds == pytest.approx(3.0, rel=0.1)
     twice = plan(store, settings(steps=2 * found.steps, **given))
     assert twice.training_seconds == pytest.approx(2 * found.training_seconds, rel=0.2)
     assert twice.wall_seconds > twice.training_seconds
+
+
+def test_the_stage_ends_with_the_time_given(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    machine = Machine(monkeypatch, 1e8)
+    given = {"size": "d2", "d_model": 32, "batch_size": 4, "sample_tokens": 100}
+    found = plan(store, settings(time=60.0, **given))
+    assert found.training_seconds + found.last_look_seconds == pytest.approx(60.0)
+    cost = machine.rehearse(config_for_size("d2", store.vocab_size, 32, d_model=32), None, None, n_rows=1)
+    evaluating = store.split("validation").n_tokens / 32 * cost.forward_row_seconds
+    saving = (2 * cost.weight_bytes + cost.optimizer_bytes) / 2e8  # the model folder and the training state
+    assert found.last_look_seconds == pytest.approx(evaluating + 100 * cost.new_token_seconds + saving)
+    assert found.last_look_seconds > 1
+    steps = plan(store, settings(steps=found.steps, **given))
+    assert steps.training_seconds == pytest.approx(found.training_seconds, rel=0.05)
+    assert steps.last_look_seconds == found.last_look_seconds
+
+
+def test_a_last_look_longer_than_the_time_leaves_half_for_training(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    Machine(monkeypatch, 1e6)
+    found = plan(store, settings(time=10.0, size="d2", d_model=32, batch_size=1))
+    assert found.training_seconds == 5.0
+    assert found.last_look_seconds > 10
+    assert "the last evaluation reads all" in found.reason
+
+
+def test_compiling_is_decided_once_and_paid_from_the_time(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    Machine(monkeypatch, 1e9)
+    monkeypatch.setattr("groundup.training.precision.missing_for_compile", lambda device: None)
+    given = {"size": "d2", "batch_size": 16, "context_length": 32}
+    by_time = {time: plan(store, settings(time=time, **given)) for time in (299.0, 300.0)}
+    assert [each.compile for each in by_time.values()] == [False, True]
+    assert by_time[300.0].settings()["compile"] == "on"
+    assert by_time[300.0].compile_reason.startswith("compiled: the run is long enough")
+    off = plan(store, settings(time=300.0, compile="off", **given))
+    assert (off.compile, off.compile_reason) == (False, "not compiled: asked for")
+    assert off.training_seconds == by_time[300.0].training_seconds  # both end with the time given
+    steps_seconds = off.tokens / off.tokens_per_second
+    gained = course.COMPILED_GAIN * (1 - course.COMPILING_SECONDS / steps_seconds)
+    assert by_time[300.0].tokens / off.tokens == pytest.approx(gained, rel=0.02)
+    assert plan(store, settings(steps=2, compile="on", **given)).compile
+    assert not plan(store, settings(steps=2, **given)).compile
+
+
+def test_compiling_that_would_take_all_the_time_is_refused(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    Machine(monkeypatch, 1e9)
+    with pytest.raises(GroundupError, match="compiling takes about 30 s, and there are"):
+        plan(store, settings(time=20.0, size="d2", compile="on"))
+
+
+class Heard(Reporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str = "") -> None:
+        self.lines.append(text)
+
+
+def test_a_run_uses_the_decisions_of_its_plan(store: TokenStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    Machine(monkeypatch, 1e8)
+    monkeypatch.setattr("groundup.training.precision.missing_for_compile", lambda device: None)
+    heard, config = Heard(), settings(time=300.0, size="d2", batch_size=16)
+    tokenizer = Tokenizer.load(store.tokenizer_folder)
+    with RunFolder.create(tmp_path / "run", config, []) as run:
+        resolved, chosen = resolve.resolve(config, run, store, tokenizer, heard, world_size=2)
+        assert resolve.resolve(resolved, run, store, tokenizer, heard, world_size=2) == (resolved, chosen)
+    assert (resolved.compile, chosen.compile) == ("on", True)
+    assert heard.lines.count(chosen.compile_reason) == heard.lines.count("fp32: known") == 1
+    assert resolved.batch_size and resolved.micro_batch_size
+    assert resolved.batch_size // 2 % resolved.micro_batch_size == 0
+
+
+def test_the_summary_holds_the_plan_against_what_came(store: TokenStore, timed: Plan, tmp_path: Path):
+    config = settings(time=20.0)
+    model = build_model(config_for_size("d2", store.vocab_size, 32))
+    took = {"training_seconds": 19.0, "compile_seconds": 11.0, "wall_seconds": 30.0, "max_logit_difference": 0.0}
+    with RunFolder.create(tmp_path / "run", config, []) as run:
+        run.log({"step": 3, "val_loss": 4.5})
+        run.flush()
+        tokenizer = Tokenizer.load(store.tokenizer_folder)
+
+        def summary(**values):
+            return summarize(
+                run, config, timed, store, tokenizer, model, outcome="finished", device="cpu", **took, **values
+            )
+
+        found = {each.name: each for each in summary(since_plan_seconds=24.0, n_tokens=5000).forecasts}
+        resumed = {each.name: each for each in summary(since_plan_seconds=None, n_tokens=5000).forecasts}
+        cost = summary(since_plan_seconds=None, n_tokens=5000).cost
+    assert cost is not None
+    assert cost.compile_seconds == 11.0
+    assert found["training time"].expected == timed.training_seconds + timed.last_look_seconds
+    assert (found["wall time"].expected, found["wall time"].actual) == (timed.wall_seconds, 24.0)
+    assert resumed["wall time"].actual is None
+    at_tokens_read = found["validation loss at the tokens read"]
+    assert (at_tokens_read.expected, at_tokens_read.actual) == (timed.loss_at(5000), 4.5)
+    assert at_tokens_read.expected != found["validation loss"].expected == timed.loss
+
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "weight_decay", "gradient_clip", "warmup", "dropout"])
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_numbers_without_end_are_refused(name: str, value: str):
+    with pytest.raises(GroundupError, match=f"{name} is '{value}'"):
+        PretrainConfig.build({name: value})
+
+
+def test_seeds_fit_into_64_bits():
+    assert PretrainConfig.build({"seed": 2**63 - 1}).seed == 2**63 - 1
+    for seed in (-1, 2**63):
+        with pytest.raises(GroundupError, match=f"seed is {seed}"):
+            PretrainConfig.build({"seed": seed})
 
 
 def test_compiling_is_part_of_the_forecast(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
     Machine(monkeypatch, 1e9)
     given = {"size": "d2", "d_model": 32, "batch_size": 4, "steps": 100}
     plain, compiled = (plan(store, settings(compile=asked, **given)) for asked in ("off", "on"))
-    assert compiled.tokens_per_second == pytest.approx(planner.COMPILED_GAIN * plain.tokens_per_second)
-    pauses = compiled.wall_seconds - compiled.training_seconds - plain.wall_seconds + plain.training_seconds
-    assert pauses == pytest.approx(planner.COMPILING_SECONDS)
+    assert compiled.tokens_per_second == pytest.approx(course.COMPILED_GAIN * plain.tokens_per_second)
+    steps_seconds = plain.tokens / plain.tokens_per_second
+    saved = steps_seconds * (1 - 1 / course.COMPILED_GAIN)
+    pauses = compiled.training_seconds - plain.training_seconds
+    assert pauses == pytest.approx(course.COMPILING_SECONDS - saved, abs=0.2)  # on the loop's clock
+    assert compiled.wall_seconds == planner.START_SECONDS + compiled.training_seconds + compiled.last_look_seconds
 
 
 def test_the_chosen_size_is_among_the_candidates_and_has_the_lowest_loss(timed: Plan):
@@ -205,16 +330,98 @@ def test_too_little_memory_is_refused_before_training(store: TokenStore, monkeyp
         plan(store, settings(time=5.0))
 
 
+def test_a_size_too_large_to_be_built_is_refused_unbuilt(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(planner, "free_memory_bytes", lambda device: 10**9)
+    monkeypatch.setattr(rehearsal, "build_model", lambda config: pytest.fail("it was built"))
+    needed = 16 * config_for_size("d32", store.vocab_size, 32).n_parameters()
+    assert needed > 10**10
+    with pytest.raises(GroundupError, match="not enough memory: the smallest candidate, d32, needs at least"):
+        plan(store, settings(size="d32", steps=3))
+
+
+def test_only_sizes_that_fit_are_rehearsed(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    free = 1.25 * 16 * config_for_size("d4", store.vocab_size, 32).n_parameters()
+    monkeypatch.setattr(planner, "free_memory_bytes", lambda device: free)  # four fifths of it can be used
+    machine = Machine(monkeypatch, 1e15)  # on which larger ones would be better
+    found = plan(store, settings(time=30.0))
+    assert max(candidate.n_parameters for candidate in found.candidates) * 16 <= free * planner.MEMORY_SHARE
+    assert [candidate.fits for candidate in found.candidates] == [True, False, False]  # d2, d3, d4
+    assert machine.rehearsed == [2]
+
+
+def test_the_first_rehearsal_leaves_room_for_its_batch(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    model = config_for_size("d4", store.vocab_size, 32)
+    row_bytes = least_bytes(model, 1) - least_bytes(model)
+    room = (least_bytes(model) + 3.5 * rehearsal.CPU_ALLOCATOR * row_bytes) / planner.MEMORY_SHARE
+    monkeypatch.setattr(planner, "free_memory_bytes", lambda device: room)
+    machine = Machine(monkeypatch, 1e9)
+    with pytest.raises(GroundupError, match="not enough memory"):  # the truth, once it has been rehearsed
+        plan(store, settings(size="d4", steps=3, batch_size=64))
+    assert machine.n_rows == [3]
+
+
+def test_the_memory_of_a_batch_is_foretold_from_its_sizes(store: TokenStore):
+    model = config_for_size("d4", store.vocab_size, 32)
+    windows = Windows(store.split("train"), 32)
+    truth = rehearsal._saved_bytes(
+        build_model(model), TrainingBatches(windows, batch_size=8, micro_batch_size=8, seed=0)
+    )
+    assert least_bytes(model, 8) - least_bytes(model) == pytest.approx(truth, rel=0.3)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_every_process_gets_an_equal_share(store: TokenStore, monkeypatch: pytest.MonkeyPatch, world_size: int):
+    Machine(monkeypatch, 1e9)
+    for given in ({}, {"micro_batch_size": 5}, {"steps": 3}, {"tokens": 1000}):
+        found = plan(
+            store,
+            settings(**({"time": 30.0} | given if given.keys() <= {"micro_batch_size"} else given)),
+            world_size=world_size,
+        )
+        assert found.batch_size % (world_size * found.micro_batch_size) == 0
+        assert f"{world_size} processes are assumed to train {world_size} times as fast" in found.reason
+        TrainingBatches(
+            Windows(store.split("train"), 32),
+            batch_size=found.batch_size,
+            micro_batch_size=found.micro_batch_size,
+            seed=0,
+            rank=world_size - 1,
+            world_size=world_size,
+        )
+
+
+def test_processes_share_the_work_and_the_memory(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    Machine(monkeypatch, 1e9)
+    given = {"size": "d2", "d_model": 32, "batch_size": 8, "steps": 100}
+    one, four = (plan(store, settings(**given), world_size=n) for n in (1, 4))
+    assert four.tokens_per_second == pytest.approx(4 * one.tokens_per_second)
+    assert four.batch_size == 8
+    assert (one.micro_batch_size, four.micro_batch_size) == (8, 2)
+    free = 16 * one.n_parameters / planner.MEMORY_SHARE * 2
+    monkeypatch.setattr(planner, "free_memory_bytes", lambda device: free)
+    with pytest.raises(GroundupError, match="needs at least"):
+        plan(store, settings(**given), world_size=4)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(store: TokenStore):
+    with pytest.raises(GroundupError, match=r"batch_size 8 .* 3 equal shares .* micro-batches of 1; .* multiple of 3"):
+        plan(store, settings(size="d2", steps=3, batch_size=8), world_size=3)
+    with pytest.raises(GroundupError, match="multiple of 6"):
+        plan(store, settings(size="d2", steps=3, batch_size=8, micro_batch_size=3), world_size=2)
+
+
 def test_the_batch_is_cut_until_it_fits_the_memory():
     cost = Rehearsal(
         "cpu", "fp32", "", 1, 0.1, 0.1, 0.1, 0.1, saved_row_bytes=10_000_000, weight_bytes=10**6, optimizer_bytes=10**6
     )
     bare = object.__new__(planner._Planner)
-    bare.config, bare.context_length, bare.vocab_size = settings(), 32, 100
+    bare.config, bare.context_length, bare.vocab_size, bare.world_size = settings(), 32, 100, 1
     bare.base_bytes, bare.usable_bytes = 0, 110_000_000
     assert bare._micro_batch_size(cost, 12) == 4
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=1_000), 12) == 12
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=10**9), 12) == 1
+    bare.world_size = 4
+    assert bare._micro_batch_size(replace(cost, saved_row_bytes=1_000), 12) == 3
 
 
 def test_rules():

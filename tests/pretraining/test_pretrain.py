@@ -180,3 +180,25 @@ def test_settings_that_cannot_be_used_are_explained(stories: Path, tmp_path: Pat
     with pytest.raises(gu.GroundupError) as caught:
         gu.pretrain(stories, out=tmp_path / "run", **settings)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_kill_between_plan_and_resolved_settings_costs_the_plan_only(tiny: dict, stories: Path, tmp_path: Path):
+    """The plan is written first: with most settings given by hand, the unresolved file must not pass for resolved."""
+    from groundup.core.config import read_yaml
+
+    gu.pretrain(stories, out=tmp_path / "run", steps=2, **tiny)
+    for name in ("summary.json", "metrics.jsonl"):
+        (tmp_path / "run" / name).unlink()
+    settings = read_yaml(tmp_path / "run" / "config.yaml")
+    lines = [f"{name}: {value}" for name, value in (tiny | {"steps": 2, "data": settings["data"]}).items()]
+    (tmp_path / "run" / "config.yaml").write_text("\n".join(lines).replace("off", "'off'") + "\n")
+    assert gu.resume(tmp_path / "run").outcome == "finished"
+    assert read_yaml(tmp_path / "run" / "config.yaml")["warmup"] is not None
+
+
+def test_a_plan_of_another_version_is_said(tiny: dict, stories: Path, tmp_path: Path):
+    gu.pretrain(stories, out=tmp_path / "run", steps=2, **tiny)
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "run" / "plan.json").write_text("{}")
+    with pytest.raises(gu.GroundupError, match=r"plan\.json"):
+        gu.resume(tmp_path / "run")

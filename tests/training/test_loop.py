@@ -38,7 +38,7 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def save_always(monkeypatch) -> None:
-    monkeypatch.setattr(Keeper, "due", lambda self: True)
+    monkeypatch.setattr(Keeper, "due", lambda self, watch: True)
 
 
 def slow(clock: Clock, seconds: float):
@@ -300,6 +300,37 @@ def test_states_are_saved_by_the_clock_and_never_cost_more_than_a_twentieth(make
     monkeypatch.setattr(saving, "save_state", save)
     train(make_job(objective=slow(clock, 0.25), budget=Budget(steps=20), save_every_seconds=2.0), state_folder=tmp_path)
     assert saved == [4, 13, 20]
+
+
+def test_the_first_state_is_saved_as_soon_as_a_window_of_losses_is_known(make_job, tmp_path, monkeypatch):
+    from groundup.training import saving
+
+    saved = []
+    monkeypatch.setattr(saving, "save_state", lambda folder, step, tensors, values: saved.append(step))
+    train(make_job(budget=Budget(steps=20), save_every_seconds=1e9), state_folder=tmp_path)
+    assert saved == [16, 20]
+
+
+def test_no_state_is_saved_while_the_loss_climbs_and_the_good_ones_stay(make_job, tmp_path, monkeypatch):
+    from groundup.training import saving
+
+    monkeypatch.setattr(saving, "time", Clock())  # saves take no time, so one is due after every step
+    taken = []
+
+    def objective(model, batch):
+        taken.append(1)
+        step = (len(taken) - 1) // 2
+        return next_token_loss(model, batch) * 1e-6 + batch.n_targets * (2 + 0.1 * max(0, step - 30))
+
+    job = make_job(objective=objective, budget=Budget(steps=200), save_every_seconds=0.0)
+    result = train(job, state_folder=tmp_path)
+    assert result.outcome == "diverged"
+    assert len(taken) / 2 > 45
+    assert 30 <= result.place.step <= 35  # its loss was below 2.4
+    again = []
+    resumed = make_job(hooks=(Hook(lambda place: again.append(place.step), every_steps=1),), budget=Budget(steps=40))
+    assert train(replace(resumed, save_every_seconds=1e9), state_folder=tmp_path).outcome == "finished"
+    assert again[0] == result.place.step + 1
 
 
 @pytest.mark.parametrize("wrong", [{}, {"steps": 3, "seconds": 2.0}, {"steps": 0}, {"seconds": -1.0}])

@@ -46,6 +46,22 @@ def test_in_bf16_it_rounds_no_more_than_the_plain_loss_does():
         assert (found.double() - want.double()).norm() < 0.02 * want.double().norm()
 
 
+def scaled_and_not(loss_of, dtype: torch.dtype):
+    """Gradients of loss / 510, and those of the loss times that in fp32, rounded once."""
+    hidden, weight, labels = tensors(torch.bfloat16)
+    weight = weight.detach().to(dtype).requires_grad_()
+    whole = torch.autograd.grad(loss_of(hidden, weight, labels, 5 * V), (hidden, weight))
+    scale = torch.tensor(1 / 510)  # 0.39 % away from the nearest bf16
+    found = torch.autograd.grad(loss_of(hidden, weight, labels, 5 * V) * scale, (hidden, weight))
+    return found, tuple((gradient.float() * scale).to(gradient.dtype) for gradient in whole)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_in_bf16_dividing_the_loss_divides_the_gradients_exactly(dtype):
+    found, wanted = scaled_and_not(linear_cross_entropy, dtype)
+    torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+
+
 def test_without_gradients_the_same_value():
     hidden, weight, labels = tensors()
     with torch.no_grad():
@@ -103,3 +119,5 @@ def test_compiled_it_is_the_same(tiny_model, rows):
     wanted = torch.autograd.grad(next_token_loss(model, batch), list(model.parameters()))
     found = torch.autograd.grad(torch.compile(next_token_loss, dynamic=False)(model, batch), list(model.parameters()))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+    found, wanted = scaled_and_not(torch.compile(linear_cross_entropy, dynamic=False), torch.float32)
+    torch.testing.assert_close(found, wanted, atol=0, rtol=0)

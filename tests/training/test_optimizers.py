@@ -156,6 +156,13 @@ def test_a_state_put_into_another_optimizer_continues_to_the_bit(tiny_model, row
         assert torch.equal(a, b), name
 
 
+def test_the_state_is_whole_before_the_first_step(tiny_model, settings):
+    fresh, used = Optimizer(tiny_model(), settings).state_tensors(), one_step(tiny_model(), settings).state_tensors()
+    assert {name: (t.shape, t.dtype) for name, t in fresh.items()} == {n: (t.shape, t.dtype) for n, t in used.items()}
+    assert not any(tensor.any() for tensor in fresh.values())
+    assert all(tensor.any() for name, tensor in used.items() if name.endswith((".step", ".exp_avg")))
+
+
 def test_a_state_of_other_settings_is_refused_by_name(tiny_model, settings):
     state = one_step(tiny_model(), settings).state_tensors()
     with pytest.raises(GroundupError, match=r"blocks\.0\..*"):

@@ -44,10 +44,26 @@ def write_tensors(
         files = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
     for file, names in zip(files, shards, strict=True):
         # Other tools look for this note to know which library's layout the numbers follow.
-        save_file({name: tensor(name) for name in names}, folder / file, metadata={"format": "pt"})
+        save_tensors({name: tensor(name) for name in names}, folder / file, metadata={"format": "pt"})
     if len(shards) > 1:
         places = {name: file for file, names in zip(files, shards, strict=True) for name in names}
         write_json(folder / INDEX_FILE, {"metadata": {"total_size": sum(n_bytes.values())}, "weight_map": places})
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file; the system's errors come as `OSError`, as from any other write."""
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:  # it wraps the system's errors, and loses their kind
+        raise _system_error(error) from error
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """The operating system's error inside a safetensors error, e.g. `... Os { code: 28, kind: StorageFull, ... }`."""
+    text = str(error)
+    digits = text.partition("code: ")[2] or text.partition("os error ")[2]
+    number = digits[: len(digits) - len(digits.lstrip("0123456789"))]
+    return OSError(int(number) if number else 5, text)
 
 
 class TensorFiles:

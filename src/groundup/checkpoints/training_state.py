@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from groundup.checkpoints.tensor_files import save_tensors
 from groundup.core.errors import GroundupError
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, sha256_of, write_json
 from groundup.core.progress import QUIET, Reporter
@@ -51,10 +51,7 @@ def save_state(folder: str | Path, step: int, tensors: dict[str, Tensor], values
     path = folder / f"step-{step:08d}"
     with folder_written_atomically(path) as temporary:
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        try:
-            save_file(contiguous, temporary / TENSORS)
-        except SafetensorError as error:  # it wraps the system's errors, and loses their kind
-            raise _system_error(error) from error
+        save_tensors(contiguous, temporary / TENSORS)
         (temporary / VALUES).write_text(json.dumps(values), encoding="utf-8")
         hashes = {name: sha256_of(temporary / name) for name in (TENSORS, VALUES)}
         write_json(temporary / MANIFEST, {"step": step, "sha256": hashes})
@@ -109,11 +106,3 @@ def _damage(path: Path) -> str | None:
     except (OSError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def _system_error(error: SafetensorError) -> OSError:
-    """The operating system's error inside a safetensors error, e.g. `... Os { code: 28, kind: StorageFull, ... }`."""
-    text = str(error)
-    digits = text.partition("code: ")[2] or text.partition("os error ")[2]
-    number = digits[: len(digits) - len(digits.lstrip("0123456789"))]
-    return OSError(int(number) if number else 5, text)

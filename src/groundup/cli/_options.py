@@ -5,11 +5,12 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from groundup.core.config import Config
+from groundup.core.config import Config, read_yaml
 
 
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
@@ -28,6 +29,14 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
         return function
 
     return decorate
+
+
+def config_from(config: type[Config], file: Path | None, flags: dict[str, Any]) -> Config:
+    """The settings in a YAML file and the flags a person gave; flags win. Raises `GroundupError` naming every mistake."""
+    chosen = {name: value for name, value in flags.items() if value is not None}
+    if file is None:
+        return config.build(chosen, source="the flags")
+    return config.build(read_yaml(file) | chosen, source=str(file))
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

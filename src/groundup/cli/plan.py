@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import config_from, config_options
 from groundup.pretraining.config import PretrainConfig
 
 WATCHING = ("sample_prompt", "sample_tokens", "save_every")
@@ -23,11 +23,7 @@ def command(data, config_file, **settings) -> None:
 
     Takes the flags of `groundup pretrain`; what is given is kept, the rest is chosen.
     """
-    from groundup.core.config import read_yaml
     from groundup.core.progress import Terminal
     from groundup.pretraining.preview import plan
 
-    settings = given(settings)
-    if config_file is not None:
-        settings = read_yaml(config_file) | settings
-    plan(data, reporter=Terminal(), **settings)
+    plan(data, config=config_from(PretrainConfig, config_file, settings), reporter=Terminal())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import config_from, config_options
 from groundup.pretraining.config import PretrainConfig
 
 
@@ -23,15 +23,10 @@ def command(data, out, config_file, **settings) -> None:
     Straight from text, the tokenizer is trained and the text prepared first. What is left out is derived from the text,
     the time and this machine, and shown before training starts.
     """
-    from groundup.core.config import read_yaml
     from groundup.core.progress import Terminal
     from groundup.pretraining.pretrain import pretrain
 
-    settings = given(settings)
-    if config_file is not None:
-        settings = read_yaml(config_file) | settings
-    if data:
-        settings["data"] = data
-    run = pretrain(out=out, reporter=Terminal(), **settings)
+    config = config_from(PretrainConfig, config_file, settings)
+    run = pretrain(data or None, out=out, config=config, reporter=Terminal())
     if run.interrupted:
         raise SystemExit(130)

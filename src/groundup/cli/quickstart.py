@@ -11,7 +11,7 @@ import click
 @click.option(
     "--out", default="runs/quickstart", show_default=True, type=click.Path(path_type=Path), help="Run folder."
 )
-@click.option("--time", default="200s", show_default=True, help="Training time.")
+@click.option("--time", help="Training time; 200s if left out.")
 def command(out, time) -> None:
     """Train a language model on the documentation of the Python that runs this, offline, and show what it learned.
 

@@ -16,10 +16,14 @@ import click
 @click.option("--pattern", default="qwen2", show_default=True, help="bpe: how text is split into words beforehand.")
 @click.option("--text-field", help="Column or JSON key that holds the text.")
 @click.option("--separator", help="Text that separates documents inside a text file.")
-def command(text, out, vocab_size, algorithm, byte_fallback, pattern, text_field, separator) -> None:
+@click.option("--validation-fraction", type=float, help="As given to `groundup data prepare`, if it is.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split, as given to `data prepare`.")
+def command(
+    text, out, vocab_size, algorithm, byte_fallback, pattern, text_field, separator, validation_fraction, seed
+) -> None:
     """Train a tokenizer on TEXT (files and folders of .txt .md .jsonl .csv .parquet).
 
-    The documents that a later `groundup data prepare` keeps for validation are left out.
+    The documents that `groundup data prepare` keeps for validation (with the same --validation-fraction and --seed) are left out.
     """
     from groundup.core.config import parse_count
     from groundup.core.errors import GroundupError
@@ -40,6 +44,8 @@ def command(text, out, vocab_size, algorithm, byte_fallback, pattern, text_field
         pattern=pattern,
         text_field=text_field,
         separator=separator,
+        validation_fraction=validation_fraction,
+        seed=seed,
         reporter=reporter,
     )
     reporter.say(f"tokenizer   {out} ({tokenizer.algorithm}, {tokenizer.vocab_size:,} entries)")

@@ -128,6 +128,8 @@ def read_json(path: str | Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise GroundupError(f"{path} is missing") from None
+    except OSError as error:
+        raise GroundupError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise GroundupError(f"{path} is not valid JSON: {error}") from None
 

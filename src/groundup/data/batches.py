@@ -98,18 +98,9 @@ class TrainingBatches:
         return self._order
 
     @property
-    def tokens_per_step(self) -> int:
-        """Tokens read in a step, over all ranks."""
-        return self.batch_size * self.windows.context_length
-
-    @property
     def steps_per_epoch(self) -> float:
         """Steps in which every window is read once; seldom a whole number."""
         return len(self.windows) / self.batch_size
-
-    def epoch_of(self, step: int) -> float:
-        """How many times the text has been read when `step` steps are done."""
-        return step / self.steps_per_epoch
 
 
 class EvaluationBatches:

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from groundup.core.config import Config, Count, Seconds
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class PretrainConfig(Config):
@@ -45,7 +45,9 @@ class PretrainConfig(Config):
     n_heads: Count | None = Field(default=None, description="Query heads, instead of the dial's.")
     n_kv_heads: Count | None = Field(default=None, description="Key and value heads, instead of the dial's.")
     d_ff: Count | None = Field(default=None, description="Width of the feed-forward layer, instead of the dial's.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = Field(default=None, description="Dropout (gpt2 only).")
+    dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
+        default=None, description="Dropout (gpt2 only)."
+    )
     tie_embeddings: bool | None = Field(default=None, description="One matrix for the embedding and the head.")
 
     # --- how long (one of these; 5 minutes if none is given)
@@ -70,7 +72,7 @@ class PretrainConfig(Config):
     embedding_learning_rate: Positive | None = Field(default=None, description="Peak learning rate of the embedding.")
     head_learning_rate: Positive | None = Field(default=None, description="Peak learning rate of the output head.")
     vector_learning_rate: Positive | None = Field(default=None, description="Peak learning rate of norms and biases.")
-    weight_decay: Annotated[float, Field(ge=0)] | None = Field(
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         default=None, description="Decoupled weight decay, matrices only."
     )
     warmup: Fraction | None = Field(default=None, description="Share of the run spent warming the learning rate up.")
@@ -78,7 +80,9 @@ class PretrainConfig(Config):
         default=None, description="Share of the run, at its end, over which the learning rate falls."
     )
     gradient_clip: Positive = Field(default=1.0, description="Largest norm of the gradient.")
-    seed: int = Field(default=0, description="Seed of the initial weights, the order of the windows and dropout.")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        default=0, description="Seed of the initial weights, the order of the windows and dropout."
+    )
 
     # --- the machine
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")

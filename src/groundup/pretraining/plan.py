@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, readable_bytes, write_json
 from groundup.pretraining.forecast import Anchor, Difficulty, forecast_loss
 
@@ -26,11 +27,20 @@ class Candidate:
     tokens: int
     epochs: float
     training_seconds: float
+    last_look_seconds: float
+    evaluation_tokens: int
+    compile: bool
+    compile_reason: str
     memory_bytes: int
     disk_bytes: int
     loss: float  # nats a token, on the validation text
     bits_per_byte: float
     fits: bool  # in the memory that is free
+
+    @property
+    def seconds(self) -> float:
+        """The whole training stage, to the saved model."""
+        return self.training_seconds + self.last_look_seconds
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,15 @@ class Plan:
     warmup: float
     decay: float
     precision: str
+    precision_reason: str
+    compile: bool
+    compile_reason: str
     evaluation_tokens: int
     device: str
     # --- what is expected
-    training_seconds: float  # on the training clock: steps, evaluations, samples, saves
-    wall_seconds: float  # all of it, planning apart
+    training_seconds: float  # the loop's budget: compiling, steps, and the evaluations, samples and saves between them
+    last_look_seconds: float  # what follows: all of the validation text, a sample, the last save
+    wall_seconds: float  # all of it and starting up; planning apart
     planning_seconds: float
     tokens_per_second: float
     memory_bytes: int
@@ -82,12 +96,17 @@ class Plan:
     def read(cls, path: str | Path) -> Plan:
         """Read what `write` wrote."""
         values = read_json(path)
-        values["candidates"] = tuple(Candidate(**candidate) for candidate in values["candidates"])
-        anchors = values["difficulty"].pop("anchors")
-        values["difficulty"] = Difficulty(
-            tuple(Anchor(a["n_tokens"], tuple(a["losses"])) for a in anchors), **values["difficulty"]
-        )
-        return cls(**values)
+        try:
+            values["candidates"] = tuple(Candidate(**candidate) for candidate in values["candidates"])
+            anchors = values["difficulty"].pop("anchors")
+            values["difficulty"] = Difficulty(
+                tuple(Anchor(a["n_tokens"], tuple(a["losses"])) for a in anchors), **values["difficulty"]
+            )
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise GroundupError(
+                f"{path} is not a plan of this version ({type(error).__name__}: {error}); start a new run with the same settings"
+            ) from None
 
     def loss_at(self, n_tokens: int) -> float:
         """The loss expected after another number of tokens: for a report, when the machine was busier than rehearsed."""
@@ -99,7 +118,7 @@ class Plan:
             "size", "context_length", "batch_size", "micro_batch_size", "learning_rate", "embedding_learning_rate",
             "head_learning_rate", "vector_learning_rate", "weight_decay", "warmup", "decay", "precision", "evaluation_tokens",
         )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"compile": "on" if self.compile else "off"}
 
     def table(self) -> list[str]:
         """The candidates as lines of text, the chosen one marked; `~` before a speed that is estimated."""
@@ -115,7 +134,7 @@ class Plan:
                     ("" if candidate.rehearsed else "~") + f"{candidate.tokens_per_second:,.0f}",
                     readable_count(candidate.tokens),
                     f"{candidate.epochs:.2g}" if candidate.epochs < 10 else f"{candidate.epochs:.0f}",
-                    readable_seconds(candidate.training_seconds),
+                    readable_seconds(candidate.seconds),
                     readable_bytes(candidate.memory_bytes) + ("" if candidate.fits else " (too much)"),
                     readable_bytes(candidate.disk_bytes),
                     f"{candidate.loss:.3f}",

@@ -10,7 +10,8 @@ the stage or the minute it struck.
 from __future__ import annotations
 
 import functools
-import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -31,11 +32,12 @@ from groundup.data.store import TokenStore
 from groundup.data.windows import Windows
 from groundup.inspect.run_report import write_report
 from groundup.models import LanguageModel, build_model
+from groundup.pretraining.checking import checked_config
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan
-from groundup.pretraining.resolve import check_model, model_config, resolve
+from groundup.pretraining.resolve import model_config, resolve
 from groundup.pretraining.summary import model_card, summarize
-from groundup.pretraining.text import check_text, text_stage
+from groundup.pretraining.text import text_stage
 from groundup.pretraining.watching import RunMetrics, Watcher
 from groundup.tokenization.tokenizer import Tokenizer
 from groundup.training.distributed import Ranks, join_ranks
@@ -45,6 +47,7 @@ from groundup.training.optimizers import Optimizer, OptimizerSettings
 from groundup.training.precision import compiled
 from groundup.training.schedules import warmup_stable_decay
 
+LARGEST_DIFFERENCE = 1e-4  # of fp32 logits of the model folder read back; rounding explains no more
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -68,27 +71,27 @@ def pretrain(
     data: str | Path | Sequence[str | Path] | None = None,
     *,
     out: str | Path,
+    config: PretrainConfig | None = None,
     reporter: Reporter = QUIET,
     **settings: Any,
 ) -> PretrainResult:
     """Train a model from scratch on `data` (a prepared folder, or text) into a new run folder `out`.
 
-    `settings` are the fields of `PretrainConfig`; what is left out is derived. Raises `GroundupError` for settings and
-    text that cannot be used, and when the training diverges (the last good state is kept).
+    `settings` are the fields of `PretrainConfig` and win over `config`; what is left out is derived. Raises `GroundupError`
+    for settings and text that cannot be used (a refused run leaves nothing behind), and when the training diverges (the
+    last good state is kept).
     """
-    if data is not None:
-        settings["data"] = (data,) if isinstance(data, str | Path) else tuple(data)
-    # Whole paths, so that `resume` works from anywhere.
-    settings["data"] = tuple(os.path.abspath(path) for path in settings.get("data", ()))
-    if settings.get("tokenizer"):
-        settings["tokenizer"] = os.path.abspath(settings["tokenizer"])
-    config = PretrainConfig.build(settings, source="pretrain")
-    check_model(config)
-    check_text(config)
+    config = checked_config(data, config, settings)
     with join_ranks(pick_device(config.device)) as ranks:
-        if ranks.is_main:
-            RunFolder.create(out, config, sys.argv).close()
-        return _go_on(Path(out), ranks, reporter)
+        if not ranks.is_main:
+            return _go_on(Path(out), ranks, reporter)
+        before = set(Path(out).iterdir()) if Path(out).is_dir() else set()
+        RunFolder.create(out, config, sys.argv).close()
+        try:
+            return _go_on(Path(out), ranks, reporter)
+        except GroundupError:
+            _undo(Path(out), before)
+            raise
 
 
 def resume(run: str | Path, *, reporter: Reporter = QUIET) -> PretrainResult:
@@ -102,9 +105,27 @@ def resume(run: str | Path, *, reporter: Reporter = QUIET) -> PretrainResult:
         return _go_on(Path(run), ranks, reporter)
 
 
+def _undo(path: Path, before: set[Path]) -> None:
+    """Take back what a run made that was refused before it had a plan; what was there before stays."""
+    if RunFolder(path).plan.exists():
+        return
+    for made in set(path.iterdir()) - before:
+        shutil.rmtree(made) if made.is_dir() else made.unlink()
+    if not before:
+        path.rmdir()
+
+
 def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
     if not ranks.is_main:
         return _follow(path, ranks)
+    try:
+        return _make_what_is_missing(path, ranks, reporter)
+    except KeyboardInterrupt:
+        reporter.say(f"stopped; go on with: groundup resume {shlex.quote(str(path))}")
+        raise
+
+
+def _make_what_is_missing(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
     with RunFolder.open(path, writing=True) as run:
         began = time.perf_counter()
         config = PretrainConfig.read(run.config)
@@ -117,7 +138,9 @@ def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
             return PretrainResult(
                 path, "finished", done.val_loss, done.val_perplexity, done.val_bits_per_byte, max_logit_difference=None
             )
-        config, plan = resolve(config, run, store, tokenizer, reporter)
+        is_new = not run.plan.exists()
+        config, plan = resolve(config, run, store, tokenizer, reporter, world_size=ranks.world_size)
+        planned = time.perf_counter() if is_new else None
         ranks.from_main(1.0)  # the others may read the run folder now
         training = _Training.build(config, store, tokenizer, ranks, reporter)
         watcher = Watcher(
@@ -131,8 +154,8 @@ def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
         )
         if config.sample_tokens and not run.read_samples():
             watcher.sample(step=0)
-        result = training.run(run, plan, watcher, reporter)
-        return _finish(run, config, plan, store, tokenizer, training, result, began, reporter)
+        result, compile_seconds = training.run(run, plan, watcher, reporter)
+        return _finish(run, config, plan, store, tokenizer, training, result, compile_seconds, began, planned, reporter)
 
 
 def _use_threads(config: PretrainConfig) -> None:
@@ -152,7 +175,7 @@ def _follow(path: Path, ranks: Ranks) -> PretrainResult:
     prepared = path / "data" if (path / "data" / "manifest.json").is_file() else Path(config.data[0])
     store = TokenStore.open(prepared, verify=False)
     training = _Training.build(config, store, Tokenizer.load(store.tokenizer_folder), ranks, QUIET)
-    result = training.run(run, plan, None, QUIET)
+    result, _ = training.run(run, plan, None, QUIET)
     return PretrainResult(
         path, "interrupted" if result.outcome == "interrupted" else "finished", None, None, None, None
     )
@@ -188,14 +211,18 @@ class _Training:
         )
         return cls(config, model, batches, Optimizer(model, _optimizer_settings(config)), ranks)
 
-    def run(self, run: RunFolder, plan: Plan, watcher: Watcher | None, reporter: Reporter) -> TrainingResult:
+    def run(
+        self, run: RunFolder, plan: Plan, watcher: Watcher | None, reporter: Reporter
+    ) -> tuple[TrainingResult, float | None]:
+        """Train; gives also the seconds that compiling took, None when it was not asked for."""
         config, ranks = self.config, self.ranks
         assert config.warmup is not None and config.decay is not None
         budget = Budget(steps=config.steps) if config.steps else Budget(seconds=plan.training_seconds)
-        objective, began = next_token_loss, time.perf_counter()
+        objective, began, compile_seconds = next_token_loss, time.perf_counter(), None
         if config.compile == "on":
             reporter.say("compiling the training step ...")
             objective = compiled(self.model, objective, self.batches(0)[0], reporter)
+            compile_seconds = time.perf_counter() - began
         job = Job(
             model=self.model,
             batches=self.batches,
@@ -209,14 +236,14 @@ class _Training:
             gradient_clip=config.gradient_clip,
             seed=config.seed,
             save_every_seconds=config.save_every,
-            setup_seconds=time.perf_counter() - began,
+            setup_seconds=compile_seconds or 0.0,
             steps_per_epoch=self.batches.steps_per_epoch,
             flops_per_token=self.model.flops_per_token(config.context_length),
             ceiling_flops=ranks.world_size * measure_ceiling(ranks.device, self.model.compute_dtype),
         )
         metrics = RunMetrics(run) if ranks.is_main else None
         state = run.state if ranks.is_main else None
-        return train(job, state_folder=state, metrics=metrics, reporter=reporter, ranks=ranks)
+        return train(job, state_folder=state, metrics=metrics, reporter=reporter, ranks=ranks), compile_seconds
 
 
 def _optimizer_settings(config: PretrainConfig) -> OptimizerSettings:
@@ -256,14 +283,23 @@ def _finish(
     tokenizer: Tokenizer,
     training: _Training,
     result: TrainingResult,
+    compile_seconds: float | None,
     began: float,
+    planned: float | None,
     reporter: Reporter,
 ) -> PretrainResult:
     """Verify the model folder, write summary and report, say what to do next."""
     difference = None
+    if result.outcome == "finished" and not result.place.step:
+        raise GroundupError("the time was over before the first step; give more time, or a smaller --size")
     if result.outcome == "finished":
         tokens = torch.from_numpy(store.split("train").read(0, config.context_length or 1).astype("int64"))
         difference = verify_model(run.model, training.model, tokens)
+        if not difference <= LARGEST_DIFFERENCE:  # also when it is not a number
+            raise GroundupError(
+                f"the model folder {run.model} read back gives other logits (max |difference| {difference:.1e}); "
+                "the disk or the memory of this machine is at fault: run `groundup resume` on another"
+            )
         reporter.say(f"model folder read back: max |logit difference| {difference:.1e}")
     summary = summarize(
         run,
@@ -274,7 +310,9 @@ def _finish(
         training.model,
         outcome=result.outcome,
         training_seconds=result.place.elapsed_seconds,
+        compile_seconds=compile_seconds,
         wall_seconds=time.perf_counter() - began,
+        since_plan_seconds=None if planned is None else time.perf_counter() - planned,
         n_tokens=result.place.n_tokens,
         max_logit_difference=difference,
         device=training.ranks.device,

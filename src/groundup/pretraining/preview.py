@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,22 +10,25 @@ from typing import Any
 import torch
 
 from groundup.core.progress import QUIET, Reporter
+from groundup.pretraining.checking import checked_config
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan, readable_seconds
 from groundup.pretraining.planner import plan as plan_prepared
-from groundup.pretraining.resolve import check_model
-from groundup.pretraining.text import check_text, text_stage
+from groundup.pretraining.text import text_stage
 
 
-def plan(data: str | Path | Sequence[str | Path], *, reporter: Reporter = QUIET, **settings: Any) -> Plan:
+def plan(
+    data: str | Path | Sequence[str | Path] | None = None,
+    *,
+    config: PretrainConfig | None = None,
+    reporter: Reporter = QUIET,
+    **settings: Any,
+) -> Plan:
     """The plan that `pretrain` with the same arguments would make; nothing is kept on disk.
 
     Raises `GroundupError` for text and settings that cannot be used.
     """
-    paths = (data,) if isinstance(data, str | Path) else tuple(data)
-    config = PretrainConfig.build(settings | {"data": tuple(os.path.abspath(path) for path in paths)}, source="plan")
-    check_model(config)
-    check_text(config)
+    config = checked_config(data, config, settings)
     if config.threads:
         torch.set_num_threads(config.threads)
     with tempfile.TemporaryDirectory(prefix="groundup-plan-") as folder:

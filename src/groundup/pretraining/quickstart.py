@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.core.runs import RunFolder
 from groundup.pretraining.pretrain import PretrainResult, pretrain, resume
@@ -17,7 +18,7 @@ PROMPT = "The function returns"
 
 
 def quickstart(
-    out: str | Path = "runs/quickstart", *, time: float | str = SECONDS, reporter: Reporter = QUIET
+    out: str | Path = "runs/quickstart", *, time: float | str | None = None, reporter: Reporter = QUIET
 ) -> PretrainResult:
     """Train on the documentation of the running Python for `time` (200 seconds) and show what was learned.
 
@@ -26,11 +27,15 @@ def quickstart(
     out = Path(out)
     text = out / "text"
     if RunFolder(out).config.is_file() and text.is_dir():
+        if time is not None:
+            raise GroundupError(
+                f"{out} holds a quickstart that goes on with the time it began with; leave --time out, or choose another --out"
+            )
         result = resume(out, reporter=reporter)
     else:
         reporter.say("text        the documentation this Python carries (pydoc topics and docstrings)")
         write_quickstart_text(text)
-        result = pretrain(text, out=out, time=time, sample_prompt=PROMPT, reporter=reporter)
+        result = pretrain(text, out=out, time=time or SECONDS, sample_prompt=PROMPT, reporter=reporter)
     if not result.interrupted:
         _show_samples(RunFolder.open(out), reporter)
     return result

@@ -7,8 +7,9 @@ autograd keeps for the backward pass (by listening to what it saves), and those 
 
 from __future__ import annotations
 
+import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +27,10 @@ FEWEST_STEPS = 3
 # Peak memory over the bytes in use: the C library keeps what is freed in pieces of the wrong size. Measured 2.1 to 2.2 (d4 and d6,
 # contexts of 64 and 256, fp32 and bf16, glibc); PyTorch's own allocator on GPUs keeps less.
 CPU_ALLOCATOR, GPU_ALLOCATOR = 2.15, 1.2
+# Before anything is timed: weights, gradients and optimizer, a parameter; and what is kept for the backward pass, for a token, a
+# layer and a unit of width (measured 67 to 109 bytes in fp32: gpt2 and qwen3, d2 to d6).
+PARAMETER_BYTES, ACTIVATION_BYTES = 16, 110
+DISK_BYTES_PER_SECOND = 2e8  # an ordinary disk; decides little
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Rehearsal:
         """Seconds of a step of so many windows, forward and backward being `gain` times as fast as rehearsed."""
         return batch_size * self.row_seconds / gain + self.update_seconds
 
+    def look_seconds(self, n_windows: float, sample_tokens: int) -> float:
+        """Seconds of a look at the model: an evaluation, a sample, and the model folder."""
+        writing = self.weight_bytes / DISK_BYTES_PER_SECOND
+        return n_windows * self.forward_row_seconds + sample_tokens * self.new_token_seconds + writing
+
+    def save_seconds(self) -> float:
+        """Seconds of a save of the training state."""
+        return (self.weight_bytes + self.optimizer_bytes) / DISK_BYTES_PER_SECOND
+
     def memory_bytes(self, micro_batch_size: int, context_length: int, vocab_size: int) -> int:
         """Most bytes in use at once, over those of the bare process.
 
@@ -60,6 +74,29 @@ class Rehearsal:
         state = 2 * self.weight_bytes + copies + self.optimizer_bytes  # weights and gradients
         in_use = state + max(micro_batch_size * self.saved_row_bytes + 14 * n_logits, self.optimizer_bytes)
         return round(in_use * (GPU_ALLOCATOR if self.device.startswith("cuda") else CPU_ALLOCATOR))
+
+    def scaled(self, known: ModelConfig, model: ModelConfig) -> Rehearsal:
+        """An estimate for another model than the `known` one of this rehearsal: seconds by arithmetic, bytes by sizes."""
+        arithmetic = model.flops_per_token() / known.flops_per_token()
+        update = model.matrix_parameters() * model.d_model / (known.matrix_parameters() * known.d_model)
+        activations = model.n_layers * model.d_model / (known.n_layers * known.d_model)
+        parameters = model.n_parameters() / known.n_parameters()
+        return replace(
+            self,
+            row_seconds=self.row_seconds * arithmetic,
+            forward_row_seconds=self.forward_row_seconds * arithmetic,
+            update_seconds=self.update_seconds * update,
+            new_token_seconds=self.new_token_seconds * parameters,
+            saved_row_bytes=round(self.saved_row_bytes * activations),
+            optimizer_bytes=round(self.optimizer_bytes * parameters),
+            weight_bytes=round(self.weight_bytes * parameters),
+        )
+
+
+def least_bytes(model: ModelConfig, n_rows: int = 0) -> int:
+    """Bytes that training a model takes at the very least, with what a batch of so many windows keeps; nothing is built."""
+    batch = n_rows * model.context_length * model.n_layers * model.d_model * ACTIVATION_BYTES
+    return PARAMETER_BYTES * model.n_parameters() + batch
 
 
 def rehearse(
@@ -97,9 +134,12 @@ def rehearse(
     update_seconds = max(0.0, _now(device) - start - made_seconds)
     with torch.no_grad():
         batch = batches(0)[0].to(device)
-        start = _now(device)
-        next_token_loss(model, batch)
-        forward_seconds = _now(device) - start
+        passes = []
+        for _ in range(3):
+            start = _now(device)
+            next_token_loss(model, batch)
+            passes.append(_now(device) - start)
+        forward_seconds = statistics.median(passes)
 
     weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
     copies = weight_bytes // 2 if dtype == "bf16" else 0

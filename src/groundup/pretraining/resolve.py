@@ -18,30 +18,45 @@ from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import DEFAULT_SECONDS, Plan, plan
 from groundup.pretraining.watching import prompt_from
 from groundup.tokenization.tokenizer import Tokenizer
-from groundup.training.precision import compile_decision
 
 SHAPE = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "tie_embeddings", "dropout")
+# Settings that nobody gives all of by hand: where they all stand, the file was written here.
+DERIVED = (
+    "size",
+    "n_layers",
+    "context_length",
+    "batch_size",
+    "micro_batch_size",
+    "warmup",
+    "threads",
+    "evaluation_tokens",
+)
 BUDGETS = ("time", "tokens", "steps", "epochs")
 
 
 def resolve(
-    config: PretrainConfig, run: RunFolder, store: TokenStore, tokenizer: Tokenizer, reporter: Reporter
+    config: PretrainConfig,
+    run: RunFolder,
+    store: TokenStore,
+    tokenizer: Tokenizer,
+    reporter: Reporter,
+    *,
+    world_size: int = 1,
 ) -> tuple[PretrainConfig, Plan]:
-    """The settings with nothing left to derive, and the plan they came from; both are kept in the run folder."""
-    if config.n_layers and config.batch_size and run.plan.exists():
+    """The settings with nothing left to derive, and the plan they came from; both are kept in the run folder.
+
+    `world_size` is the number of processes that train together.
+    """
+    if all(getattr(config, name) is not None for name in DERIVED) and run.plan.exists():
         return config, Plan.read(run.plan)
-    chosen = plan(store, config, reporter=reporter)
-    for line in (*chosen.table(), chosen.reason):
+    chosen = plan(store, config, world_size=world_size, reporter=reporter)
+    for line in (*chosen.table(), chosen.reason, chosen.precision_reason, chosen.compile_reason):
         reporter.say(line)
     values: dict[str, Any] = config.model_dump() | chosen.settings()
     if config.time is None and any(getattr(config, name) for name in BUDGETS):
         values |= {"steps": chosen.steps, "tokens": None, "epochs": None}
     else:
         values["time"] = config.time or DEFAULT_SECONDS
-    if config.compile == "auto":
-        decision = compile_decision(chosen.training_seconds, chosen.device)
-        values["compile"] = "on" if decision.value else "off"
-        reporter.say(decision.reason)
     # Sums in another number of threads round differently: a resumed run must use as many.
     values["threads"] = config.threads or torch.get_num_threads()
     if config.sample_prompt is None:

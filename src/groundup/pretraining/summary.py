@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from groundup.core.device import peak_memory_bytes
@@ -35,12 +36,17 @@ def summarize(
     *,
     outcome: str,
     training_seconds: float,
+    compile_seconds: float | None,
     wall_seconds: float,
+    since_plan_seconds: float | None,
     n_tokens: int,
     max_logit_difference: float | None,
     device: str,
 ) -> RunSummary:
-    """Gather what `report.html` tells besides the curves."""
+    """Gather what `report.html` tells besides the curves.
+
+    `wall_seconds` are those of this session; `since_plan_seconds` those since the plan was made, None in a resumed run.
+    """
     rows = [row for row in run.read_metrics() if row.get("val_loss") is not None]
     scores = rows[-1] if rows else {}
     architecture = model.config
@@ -48,9 +54,22 @@ def summarize(
     memory = peak_memory_bytes(device)
     finished = outcome == "finished"
     forecasts = (
-        Forecast("training time", plan.training_seconds, training_seconds if finished else None, "seconds"),
+        # the training clock ends with the last look
+        Forecast(
+            "training time",
+            plan.training_seconds + plan.last_look_seconds,
+            training_seconds if finished else None,
+            "seconds",
+        ),
+        Forecast("wall time", plan.wall_seconds, since_plan_seconds if finished else None, "seconds"),
         Forecast("tokens", plan.tokens, n_tokens if finished else None, "tokens"),
         Forecast("validation loss", plan.loss, scores.get("val_loss") if finished else None, "nats a token"),
+        Forecast(
+            "validation loss at the tokens read",
+            plan.loss_at(n_tokens) if finished and n_tokens else None,
+            scores.get("val_loss"),
+            "nats a token",
+        ),
         Forecast("peak memory", plan.memory_bytes, memory, "bytes"),
     )
     return RunSummary(
@@ -75,6 +94,7 @@ def summarize(
         cost=CostSummary(
             training_seconds=training_seconds,
             wall_seconds=wall_seconds,
+            compile_seconds=compile_seconds,
             n_tokens=n_tokens,
             flops=float(model.flops_per_token(config.context_length)) * n_tokens,
             peak_memory_bytes=memory,
@@ -153,10 +173,12 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 
 def _next_commands(run: RunFolder, config: PretrainConfig, finished: bool) -> tuple[str, ...]:
     if not finished:
-        return (f"groundup resume {run.path}",)
-    prompt = (config.sample_prompt or "").replace("'", "")
+        return (f"groundup resume {shlex.quote(str(run.path))}",)
+    place, prompt = shlex.quote(str(run.path)), shlex.quote(config.sample_prompt or "The")
     return (
-        f"groundup generate {run.path} '{prompt}'",
-        f"groundup inspect next {run.path} '{prompt}'",
-        f"groundup verify {run.path}",
+        f"groundup generate {place} -- {prompt}"
+        if prompt.lstrip("'").startswith("-")
+        else f"groundup generate {place} {prompt}",
+        f"groundup inspect model {place}",
+        f"groundup verify {place}",
     )

@@ -76,7 +76,8 @@ def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tupl
             n_threads=config.threads,
             reporter=reporter,
         )
-    asked = Tokenizer.load(config.tokenizer) if config.tokenizer else None
+    # A run that prepared its own text has a copy of the tokenizer; the one it came from may be gone.
+    asked = Tokenizer.load(config.tokenizer) if config.tokenizer and prepared != own else None
     store = TokenStore.open(prepared, tokenizer_sha=asked.sha256 if asked else None)
     tokenizer = Tokenizer.load(store.tokenizer_folder)
     if tokenizer.sha256 != store.manifest["tokenizer"]["sha256"]:

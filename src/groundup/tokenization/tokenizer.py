@@ -91,7 +91,10 @@ class Tokenizer:
         config: dict[str, Any] = {}
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             if (file.parent / name).is_file():
-                config |= read_json(file.parent / name)
+                values = read_json(file.parent / name)
+                if not isinstance(values, dict):
+                    raise GroundupError(f"{file.parent / name} holds no settings (a JSON object); get it again")
+                config |= values
         template = file.parent / "chat_template.jinja"
         if template.is_file():
             config["chat_template"] = template.read_text(encoding="utf-8")

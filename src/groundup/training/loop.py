@@ -48,8 +48,8 @@ def train(
     """Train until the budget is spent, going on from the newest state in `state_folder` when there is one.
 
     Ctrl-C finishes the step, saves and returns "interrupted". A loss that is not finite or explodes returns
-    "diverged", with the weights of the newest state put back. Without a `state_folder` nothing is saved. The global
-    random generators are set anew at every step.
+    "diverged", with the newest state put back; so none is saved while the loss climbs. Without a `state_folder`, which
+    only rank 0 needs, nothing is saved. The global random generators are set anew at every step.
     """
     keep_freed_memory()
     metrics = metrics or MetricsLog()
@@ -58,7 +58,7 @@ def train(
     metrics.truncate(place.step)
     if place.step:
         reporter.say(f"going on after step {place.step:,}, {place.elapsed_seconds:.0f} s into the training")
-    ranks.copy_from_main([parameter.detach() for parameter in job.model.parameters()])
+    place = keeper.share(place, ranks)
     job.model.train()
 
     clock_zero = time.perf_counter() - place.elapsed_seconds
@@ -68,24 +68,26 @@ def train(
 
     recent_seconds: deque[float] = deque([0.0], maxlen=9)
     called: list[Hook] = []
-    loss = None
+    loss = problem = None
     begun = job.budget.spent(place)
     with catch_interrupts() as interrupted, reporter.bar("training", job.budget.total, job.budget.unit, begun) as bar:
         while True:
-            # Whatever is read off a clock or a signal, rank 0 reads for all: else the ranks would part ways.
+            # Rank 0's clock, signals and memory of losses decide for all: else the ranks would part ways.
+            place = replace(place, elapsed_seconds=clock())
             step_seconds = statistics.median_low(recent_seconds)
-            elapsed, step_seconds, stop = ranks.from_main(clock(), step_seconds, interrupted())
-            place = replace(place, elapsed_seconds=elapsed)
             done = place.finished_budget == job.budget.total or not job.budget.allows_step(place, step_seconds)
-            if stop or done:
+            numbers = ranks.from_main(place.elapsed_seconds, done, interrupted(), problem is not None)
+            elapsed, done, stop, diverged = numbers[0], *map(bool, numbers[1:])
+            place = replace(place, elapsed_seconds=elapsed)
+            if diverged or done or stop:
                 break
 
             factor = job.schedule(place.step, job.budget.spent(place) / job.budget.total)
             seed_step(job.seed, place.step, ranks.rank)
             figures = take_step(job, place.step, factor, ranks)
             loss = figures.loss
-            if problem := watch.trouble(figures):
-                return _diverged(place, problem, loss, keeper, reporter)
+            if problem := watch.trouble(figures) if ranks.is_main else None:
+                continue
             before, place = place, Place(place.step + 1, place.n_tokens + figures.n_tokens, clock())
             recent_seconds.append(place.elapsed_seconds - before.elapsed_seconds)
 
@@ -95,10 +97,12 @@ def train(
                 bar.set(job.budget.spent(place), info=_info(row))
                 called = [hook for hook in job.hooks if hook.due(before, place)]
                 _call(called, job, place, metrics)
-                if keeper.due():
+                if keeper.due(watch):
                     metrics.flush()  # first, so that every step in the state has its row
                     keeper.save(replace(place, elapsed_seconds=clock()), watch)
 
+        if diverged:
+            return _diverged(place, problem, loss, keeper, reporter, ranks)
         if ranks.is_main and place.step and place.finished_budget != job.budget.total:
             if done:
                 _call([hook for hook in job.hooks if hook.at_end and hook not in called], job, place, metrics)
@@ -152,12 +156,15 @@ def _ending(job: Job, place: Place, done: bool, state_folder: Path | None) -> st
     return f"stopped at {job.budget.spent(place):,.0f} of {job.budget.total:,.0f} {job.budget.unit}; {kept}"
 
 
-def _diverged(place: Place, problem: str, loss: float | None, keeper: Keeper, reporter: Reporter) -> TrainingResult:
-    """Put the last good state back, and say what to do."""
+def _diverged(
+    place: Place, problem: str | None, loss: float | None, keeper: Keeper, reporter: Reporter, ranks: Ranks
+) -> TrainingResult:
+    """Put the last good state back on every rank, and say what to do (rank 0, which alone knows the problem)."""
     found = keeper.load(reporter)
+    kept_place = keeper.share(found[0] if found else place, ranks)
     kept = (
         f"the state after step {found[0].step:,} is kept in {keeper.folder}" if found else "no state had been saved yet"
     )
     advice = "start again with half the learning rate or a longer warm-up; resuming would take the same steps again"
     message = f"training diverged at step {place.step + 1:,}: {problem}; {kept}; {advice}"
-    return TrainingResult("diverged", found[0] if found else place, message, loss)
+    return TrainingResult("diverged", kept_place, message, loss)

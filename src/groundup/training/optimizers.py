@@ -89,6 +89,10 @@ class Optimizer:
         self._adamw = None
         if groups:
             self._adamw = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.epsilon, fused=True)
+            for _, parameter in self._named:  # what AdamW would make at its first step: the state is whole at any time
+                zero = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                averages = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                self._adamw.state[parameter] = {"step": zero, **averages}
 
     @torch.no_grad()
     def step(self, scale: float = 1.0) -> None:
@@ -111,26 +115,15 @@ class Optimizer:
     @torch.no_grad()
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take over what `state_tensors` gave; raises `GroundupError` for a state of another model or optimizer."""
-        expected = {f"{name}.exp_avg" for name, _ in self._named}
-        expected |= set(self._muon.state_tensors()) if self._muon is not None else set()
-        found = {name for name in tensors if not name.endswith((".step", ".exp_avg_sq"))}
-        if expected != found:
-            name = min(expected ^ found)
+        mine = self.state_tensors()
+        if mine.keys() != tensors.keys():
+            name = min(mine.keys() ^ tensors.keys())
             whose = (
-                "the optimizer needs, and the state lacks"
-                if name in expected
-                else "the state has, and the optimizer lacks"
+                "the optimizer needs, and the state lacks" if name in mine else "the state has, and the optimizer lacks"
             )
             raise GroundupError(f"the saved optimizer state does not fit these settings: {whose} {name!r}")
-        if self._muon is not None:
-            for name, mine in self._muon.state_tensors().items():
-                mine.copy_(tensors[name])
-        if self._adamw is not None:
-            for name, parameter in self._named:
-                saved = {
-                    key: tensors[f"{name}.{key}"].to(parameter.device) for key in ("step", "exp_avg", "exp_avg_sq")
-                }
-                self._adamw.state[parameter] = saved
+        for name, tensor in mine.items():
+            tensor.copy_(tensors[name])
 
 
 @dataclass(frozen=True)

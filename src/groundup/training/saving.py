@@ -17,6 +17,7 @@ from groundup.checkpoints.training_state import load_newest_state, save_state
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.models.base import LanguageModel
+from groundup.training.distributed import Ranks
 from groundup.training.divergence import DivergenceWatch
 from groundup.training.optimizers import Optimizer
 
@@ -38,11 +39,19 @@ class Keeper:
         self.folder, self._model, self._optimizer = folder, model, optimizer
         self._every_seconds = every_seconds
         self._last_end, self._last_cost = time.perf_counter(), 0.0
+        self._holds_one = False
 
-    def due(self) -> bool:
-        """Whether it is time to save; never so often that saving takes more than a twentieth of the run."""
-        wait = max(self._every_seconds, 20 * self._last_cost)
-        return self.folder is not None and time.perf_counter() - self._last_end >= wait
+    def due(self, watch: DivergenceWatch) -> bool:
+        """Whether to save now: by the clock, and once as soon as the run is seen to go well.
+
+        Never while the loss is climbing, which would replace the states from before by bad ones; and never so often
+        that saving takes more than a twentieth of the run.
+        """
+        if self.folder is None or watch.climbing:
+            return False
+        if watch.best is not None and not self._holds_one:
+            return True
+        return time.perf_counter() - self._last_end >= max(self._every_seconds, 20 * self._last_cost)
 
     def save(self, place: Place, watch: DivergenceWatch) -> None:
         """Write the state of this place; on return it is on disk."""
@@ -52,7 +61,7 @@ class Keeper:
         tensors = {f"model.{name}": tensor for name, tensor in _learned(self._model).items()}
         tensors |= {f"optimizer.{name}": tensor.clone() for name, tensor in self._optimizer.state_tensors().items()}
         save_state(self.folder, place.step, tensors, {"place": asdict(place), "watch": watch.memory()})
-        self._last_end = time.perf_counter()
+        self._last_end, self._holds_one = time.perf_counter(), True
         self._last_cost = self._last_end - start
 
     def load(self, reporter: Reporter = QUIET) -> tuple[Place, DivergenceWatch] | None:
@@ -75,7 +84,17 @@ class Keeper:
             for name, tensor in learned.items():
                 tensor.copy_(saved[name])
         self._optimizer.load_state_tensors(_under("optimizer.", state.tensors))
+        self._holds_one = True
         return Place(**state.values["place"]), DivergenceWatch(**state.values["watch"])
+
+    def share(self, place: Place, ranks: Ranks) -> Place:
+        """Give every rank rank 0's weights, optimizer state and place, which is returned."""
+        weights = [parameter.detach() for parameter in self._model.parameters()]
+        ranks.copy_from_main([*weights, *self._optimizer.state_tensors().values()])
+        step, n_tokens, elapsed, finished = ranks.from_main(
+            place.step, place.n_tokens, place.elapsed_seconds, place.finished_budget or 0.0
+        )
+        return Place(int(step), int(n_tokens), elapsed, finished or None)
 
 
 def _learned(model: LanguageModel) -> dict[str, Tensor]:
