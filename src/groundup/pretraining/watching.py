@@ -99,7 +99,8 @@ class Watcher:
         during = Hook(
             self.look,
             every_steps=None if steps is None else max(1, -(-steps // n)),
-            every_seconds=None if seconds is None else seconds / n,
+            # The last of them would fall together with the look at the end.
+            every_seconds=None if seconds is None else seconds / (n - 0.5),
         )
         return (during, Hook(self.last_look, at_end=True)) if n > 1 else (Hook(self.last_look, at_end=True),)
 
