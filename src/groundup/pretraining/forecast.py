@@ -57,13 +57,13 @@ class Difficulty:
 # The law: log(loss) is a weighted sum of `features`. Weights by `python benchmarks/forecast_fit.py fit`, from the runs in
 # benchmarks/data/forecast_runs.jsonl; docs/design/002-planner.md has the errors on texts left out of the fit.
 LAW = {
-    "constant": -0.5216,
-    "trigram": 1.1975,
-    "bigram": 0.3454,
-    "size": 0.0934,
-    "repeats": 0.6542,
-    "together": -0.0135,
-    "memorising": 0.0402,
+    "constant": -0.814,
+    "trigram": 1.3861,
+    "bigram": 0.5299,
+    "size": 0.0911,
+    "repeats": 0.6476,
+    "together": -0.0136,
+    "memorising": 0.0401,
 }
 REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6 (R*_D = 15.4): repeating is worth ever less new text
 
