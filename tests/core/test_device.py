@@ -95,6 +95,6 @@ def test_doctor_checks_every_optional_part(monkeypatch):
     assert checks["bf16 arithmetic"].found == "fp32 200 GFLOP/s, bf16 100 GFLOP/s (0.5 times)"
     assert "no C++ compiler" in checks["torch.compile"].found
     assert not checks["pyarrow"].ok
-    assert checks["pyarrow"].get == "pip install 'groundup[parquet]'"
+    assert checks["pyarrow"].get == "pip install pyarrow (the extra groundup[parquet] has it)"
     assert checks["transformers"].ok
     assert all(check.gain and check.get for check in checks.values() if not check.ok)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from groundup.core.config import Config, read_yaml
+from groundup.core.config import C, Config, read_yaml
 
 
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
@@ -31,7 +31,7 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
     return decorate
 
 
-def config_from(config: type[Config], file: Path | None, flags: dict[str, Any]) -> Config:
+def config_from(config: type[C], file: Path | None, flags: dict[str, Any]) -> C:
     """The settings in a YAML file and the flags a person gave; flags win. Raises `GroundupError` naming every mistake."""
     chosen = {name: value for name, value in flags.items() if value is not None}
     if file is None:

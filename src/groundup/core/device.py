@@ -216,7 +216,7 @@ def doctor() -> list[Check]:
         ("tensorboard", "", "shows the curves of several runs side by side: tensorboard --logdir runs"),
     ):
         found = importlib.util.find_spec(library) is not None
-        get = f"pip install 'groundup[{extra}]'" if extra else f"pip install {library}"
+        get = f"pip install {library}" + (f" (the extra groundup[{extra}] has it)" if extra else "")
         checks.append(Check(library, found, _version(library) if found else "not installed", gain, get))
     return checks
 

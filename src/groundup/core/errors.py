@@ -20,7 +20,9 @@ class MissingExtraError(GroundupError, ImportError):
 
 def missing_extra(library: str, extra: str, purpose: str) -> MissingExtraError:
     """The error for an optional `library` that `purpose` needs; `extra` is its name in pyproject.toml."""
-    return MissingExtraError(f"{purpose} needs {library}, which is not installed; pip install 'groundup[{extra}]'")
+    return MissingExtraError(
+        f"{purpose} needs {library}, which is not installed; pip install {library} (the extra groundup[{extra}] has it)"
+    )
 
 
 def nearest(name: str, options: Iterable[str]) -> str | None:

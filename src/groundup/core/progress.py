@@ -105,4 +105,6 @@ class Terminal(Reporter):
             TextColumn("{task.fields[info]}", markup=False),
         )
         with Progress(*columns, console=self.console, transient=True) as progress:
-            yield _TerminalBar(progress, progress.add_task(label, total=total, completed=begun, info=unit, begun=begun))
+            task_id = progress.add_task(label, total=total, info=unit, begun=begun)
+            progress.update(task_id, completed=begun)
+            yield _TerminalBar(progress, task_id)
