@@ -23,4 +23,7 @@ def test_unknown_name_lists_all_and_suggests_one():
 
 def test_missing_extra_says_what_to_install():
     error = missing_extra("pyarrow", "parquet", "reading a.parquet")
-    assert str(error) == "reading a.parquet needs pyarrow, which is not installed; pip install 'groundup[parquet]'"
+    assert (
+        str(error)
+        == "reading a.parquet needs pyarrow, which is not installed; pip install pyarrow (the extra groundup[parquet] has it)"
+    )

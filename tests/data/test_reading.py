@@ -205,7 +205,9 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(GroundupError, match=r"a\.parquet needs pyarrow.*pip install 'groundup\[parquet\]'"):
+    with pytest.raises(
+        GroundupError, match=r"a\.parquet needs pyarrow.*pip install pyarrow .the extra groundup.parquet. has it"
+    ):
         texts(write(tmp_path / "a.parquet", b"PAR1"))
 
 

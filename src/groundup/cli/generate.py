@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from groundup.cli._options import config_options, given
-from groundup.generation.sampling import SamplingSettings
+from groundup.generation.settings import SamplingSettings
 
 
 @click.command(short_help="Let a model write.")
