@@ -10,6 +10,9 @@ from groundup.data.corpus import corpus_text
 from groundup.tokenization import training
 from groundup.tokenization.tokenizer import Tokenizer
 
+# A vocabulary changes little past this much text, while the table of distinct words goes on growing in memory.
+MOST_BYTES = 300_000_000
+
 
 def train_tokenizer(
     text: str | Path | Sequence[str | Path],
@@ -24,17 +27,23 @@ def train_tokenizer(
     separator: str | None = None,
     validation_fraction: float | None = None,
     seed: int = 0,
+    max_bytes: int | None = MOST_BYTES,
     reporter: Reporter = QUIET,
 ) -> Tokenizer:
     """Train a tokenizer on the training documents of `text` (files and folders) and save it to `out`, if given.
 
     The split is that of `prepare` with the same `validation_fraction` and `seed`, so nothing of the validation
-    text shapes the vocabulary. `exact=False` takes
-    a smaller vocabulary where the text cannot fill `vocab_size`.
-    Raises `GroundupError` when the text cannot be read or is too small for `vocab_size`.
+    text shapes the vocabulary. Of more than `max_bytes` of text an even sample is read. `exact=False` takes a smaller
+    vocabulary where the text cannot fill `vocab_size`. Raises `GroundupError` when the text cannot be read or is too
+    small for `vocab_size`.
     """
     texts = corpus_text(
-        text, text_field=text_field, separator=separator, validation_fraction=validation_fraction, seed=seed
+        text,
+        max_bytes=max_bytes,
+        seed=seed,
+        text_field=text_field,
+        separator=separator,
+        validation_fraction=validation_fraction,
     )
     tokenizer = training.train_tokenizer(
         texts,
