@@ -214,3 +214,8 @@ def _without_text(run: Path) -> Path:
 def test_a_tokenizer_config_that_is_no_mapping(capsys, copy_of_run: Path):
     (copy_of_run / "model" / "tokenizer_config.json").write_text("[]")
     assert "tokenizer_config.json" in fails(capsys, "generate", copy_of_run, "Hello")
+
+
+def test_an_empty_text_to_look_at(capsys, run: Path):
+    for view in ("next", "attention", "embeddings"):
+        assert "text" in fails(capsys, "inspect", view, run, "")

@@ -33,7 +33,7 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
 
 def config_from(config: type[C], file: Path | None, flags: dict[str, Any]) -> C:
     """The settings in a YAML file and the flags a person gave; flags win. Raises `GroundupError` naming every mistake."""
-    chosen = {name: value for name, value in flags.items() if value is not None}
+    chosen = given(flags)
     if file is None:
         return config.build(chosen, source="the flags")
     return config.build(read_yaml(file) | chosen, source=str(file))

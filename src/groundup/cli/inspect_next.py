@@ -16,9 +16,12 @@ def command(model, text, html) -> None:
 
     MODEL is a run folder, a model folder, or a hub name.
     """
+    from groundup.core.errors import GroundupError
     from groundup.generation.text_model import load
     from groundup.inspect.next_token import next_token_html, next_token_terminal
 
     opened, words = load(model), " ".join(text)
+    if not words:
+        raise GroundupError("the text is empty; give a word or two to see what the model expects after them")
     parts = (opened.model, opened.tokenizer, words)
     show(next_token_terminal(*parts), html, lambda: next_token_html(*parts))
