@@ -16,8 +16,8 @@ import pytest
 
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
+from groundup.data import decoding
 from groundup.data import prepare as prepare_module
-from groundup.data import reading as reading_module
 from groundup.data.prepare import prepare
 from groundup.data.store import TokenSplit, TokenStore
 from groundup.data.windows import Windows
@@ -78,7 +78,7 @@ def test_a_long_document_cut_into_units_has_the_ids_of_the_whole(
     tmp_path: Path, tokenizer, monkeypatch, block: int
 ) -> None:
     monkeypatch.setattr(prepare_module, "_UNIT_CHARACTERS", 300)
-    monkeypatch.setattr(reading_module, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
     texts = [story(i, 1000) for i in range(2)]
     for i, text in enumerate(texts):
         (tmp_path / f"{i}.txt").write_text(text)

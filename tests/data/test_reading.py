@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundup.core.errors import GroundupError
-from groundup.data import reading
+from groundup.data import decoding
+from groundup.data.formats import text as text_files
 from groundup.data.reading import Reading, read_documents, read_pieces
 from groundup.data.sources import list_sources
 
@@ -32,7 +33,7 @@ def write(path: Path, content: bytes | str) -> Path:
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 1 << 18])
 def test_text_comes_back_to_the_byte(tmp_path: Path, monkeypatch, block: int) -> None:
-    monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
     text = "Grüße, 東京 👩‍👧!\r\nline\rline\n\n\x0c\u2028 end "
     assert texts(write(tmp_path / "a.txt", text)) == [text]
     assert texts(write(tmp_path / "b.md", "\ufeff" + text)) == [text]  # a byte order mark is no text
@@ -50,8 +51,8 @@ def test_documents_know_their_place(tmp_path: Path) -> None:
 def test_a_separator_divides_and_takes_the_line_breaks_beside_it(
     tmp_path: Path, monkeypatch, block: int, head: int
 ) -> None:
-    monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
-    monkeypatch.setattr(reading, "HEAD_CHARACTERS", head)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
+    monkeypatch.setattr(text_files, "HEAD_CHARACTERS", head)
     text = "<|end|>\nOnce,\n\nthere.\n<|end|>\n\nTwice < <|en\n<|end|><|end|>\n<|end|>Thrice\n"
     path = write(tmp_path / "a.txt", text)
     assert texts(path, separator="<|end|>") == ["Once,\n\nthere.", "Twice < <|en", "Thrice"]
@@ -64,21 +65,21 @@ def test_a_separator_divides_and_takes_the_line_breaks_beside_it(
 def test_separating_in_pieces_equals_splitting_the_whole(text: str, block: int, head: int, separator: str) -> None:
     blocks = (text[i : i + block] for i in range(0, len(text), block))
     found, parts = [], []
-    old, reading.HEAD_CHARACTERS = reading.HEAD_CHARACTERS, head
+    old, text_files.HEAD_CHARACTERS = text_files.HEAD_CHARACTERS, head
     try:
-        for piece, ends in reading._separated(blocks, separator):
+        for piece, ends in text_files._separated(blocks, separator):
             parts.append(piece)
             if ends:
                 found.append("".join(parts))
                 parts = []
     finally:
-        reading.HEAD_CHARACTERS = old
+        text_files.HEAD_CHARACTERS = old
     assert not parts
     assert found == [stripped for part in text.split(separator) if (stripped := part.strip("\r\n"))]
 
 
 def test_a_wrong_encoding_is_named_by_file_and_byte(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(reading, "_BLOCK_BYTES", 16)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", 16)
     content = b"x" * 100 + "café".encode("latin-1") + b"y" * 50
     with pytest.raises(GroundupError, match=r"old\.txt is not UTF-8: byte 103 is 0xe9.*iconv -f WINDOWS-1252"):
         texts(write(tmp_path / "old.txt", content))
@@ -111,7 +112,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 10, 1 << 18])
 def test_rows_are_documents(tmp_path: Path, monkeypatch, block: int) -> None:
-    monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
     rows = [{"text": "one\u2028\n\x85 two", "id": 1}, {"id": 2, "text": "drei 👧"}]
     path = write(
         tmp_path / "a.jsonl", "\ufeff" + "\r\n\n".join(json.dumps(r, ensure_ascii=i) for i, r in enumerate(rows))
@@ -124,7 +125,7 @@ def test_rows_are_documents(tmp_path: Path, monkeypatch, block: int) -> None:
 
 @pytest.mark.parametrize("block", [1, 10, 1 << 18])
 def test_bad_json_is_named_by_line(tmp_path: Path, monkeypatch, block: int) -> None:
-    monkeypatch.setattr(reading, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
     good = '{"text": "x"}\n'
     for line, message in {
         '{"text": ': r"a\.jsonl:4: not valid JSON",

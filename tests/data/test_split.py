@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from groundup.core.errors import GroundupError
-from groundup.data import reading as reading_module
+from groundup.data import decoding
 from groundup.data import split as split_module
+from groundup.data.formats import text as text_files
 from groundup.data.reading import Reading
 from groundup.data.sources import list_sources
 from groundup.data.split import Survey, sided_pieces, survey
@@ -100,8 +101,8 @@ def test_exact_duplicates_fall_on_one_side(tmp_path: Path) -> None:
 
 
 def test_long_duplicates_too_whatever_pieces_they_come_in(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(reading_module, "_BLOCK_BYTES", 300)
-    monkeypatch.setattr(reading_module, "HEAD_CHARACTERS", 64)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(text_files, "HEAD_CHARACTERS", 64)
     monkeypatch.setattr(split_module, "HEAD_CHARACTERS", 64)
     texts = [story(i) + "ü" for i in range(20)]
     write_rows(tmp_path / "a.jsonl", texts)
@@ -140,7 +141,7 @@ def test_a_few_documents_give_their_tails_and_are_kept_apart(tmp_path: Path) -> 
 def test_blocks_do_not_depend_on_the_pieces(tmp_path: Path, monkeypatch, block: int) -> None:
     (tmp_path / "a.txt").write_text("wörd " * 100 + "\n" + "tail " * 11)
     whole = divide(tmp_path / "a.txt")
-    monkeypatch.setattr(reading_module, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
     assert divide(tmp_path / "a.txt") == whole
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from groundup.core.errors import GroundupError
-from groundup.data.reading import HEAD_CHARACTERS, Piece, Reading, read_pieces
+from groundup.data.formats.text import HEAD_CHARACTERS
+from groundup.data.reading import Piece, Reading, read_pieces
 from groundup.data.sources import Source
 from groundup.tokenization.special import SPECIAL_TOKENS
 
