@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
     from groundup.data.prepare import prepare
+    from groundup.data.reading import read_documents
+    from groundup.data.reading_records import read_records
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.verify import verify_with_transformers
@@ -43,6 +45,8 @@ _HOME = {
     "prepare": "data.prepare",
     "pretrain": "pretraining.pretrain",
     "quickstart": "pretraining.quickstart",
+    "read_documents": "data.reading",
+    "read_records": "data.reading_records",
     "resume": "pretraining.pretrain",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
@@ -60,6 +64,8 @@ __all__ = [
     "prepare",
     "pretrain",
     "quickstart",
+    "read_documents",
+    "read_records",
     "resume",
     "train_tokenizer",
     "verify_with_transformers",

@@ -16,7 +16,7 @@ import pytest
 
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
-from groundup.data import decoding
+from groundup.data import decoding, store_writing
 from groundup.data import prepare as prepare_module
 from groundup.data.prepare import prepare
 from groundup.data.store import TokenSplit, TokenStore
@@ -296,9 +296,7 @@ def test_killed_by_the_clock(tmp_path: Path, tokenizer) -> None:
 
 def test_interrupted_with_one_source_and_resumed_with_another(tmp_path: Path, tokenizer, monkeypatch) -> None:
     write_rows(tmp_path / "a.jsonl", 60)
-    monkeypatch.setattr(
-        prepare_module, "write_shard", stopping_after(3, prepare_module.write_shard, KeyboardInterrupt())
-    )
+    monkeypatch.setattr(store_writing, "write_shard", stopping_after(3, store_writing.write_shard, KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "a.jsonl", tokenizer, tmp_path / "data", tokens_per_shard=600)
     monkeypatch.undo()
@@ -332,7 +330,7 @@ def test_a_full_disk_is_told_and_what_is_finished_is_kept(tmp_path: Path, tokeni
     assert not list((tmp_path / "data").glob(".*"))
     reporter = Listening()
     prepare(tmp_path / "a.jsonl", tokenizer, tmp_path / "data", tokens_per_shard=600, reporter=reporter)
-    assert "going on after" in reporter.said[0]
+    assert "going on after" in reporter.said[1]
     prepare(tmp_path / "a.jsonl", tokenizer, tmp_path / "fresh", tokens_per_shard=600)
     assert content(tmp_path / "data") == content(tmp_path / "fresh")
 
@@ -364,11 +362,16 @@ def test_a_tokenizer_without_end_of_text(tmp_path: Path, tokenizer) -> None:
 def test_what_was_left_out_is_told_and_recorded(tmp_path: Path, tokenizer) -> None:
     (tmp_path / "text").mkdir()
     (tmp_path / "text/a.jsonl").write_text('{"text": "one two"}\n{"text": ""}\n{"text": "three"}\n')
-    (tmp_path / "text/b.pdf").write_text("x")
+    (tmp_path / "text/b.docx").write_text("x")
+    (tmp_path / "text/c.png").write_text("x")
     reporter = Listening()
     store = prepare(tmp_path / "text", tokenizer, tmp_path / "data", reporter=reporter)
-    assert reporter.warned == ["1 .pdf files, left out", "1 rows without text, left out"]
-    assert store.manifest["remarks"] == {".pdf files, left out": 1, "rows without text, left out": 1}
+    assert reporter.warned == [
+        "1 .png files, left out",
+        f"1 files left out: damaged or no DOCX: File is not a zip file (first: {tmp_path / 'text/b.docx'})",
+        "1 rows without text, left out",
+    ]
+    assert [f"{count} {what}" for what, count in store.manifest["remarks"].items()] == reporter.warned
 
 
 def test_the_manifest_says_where_it_all_comes_from(tmp_path: Path, tokenizer) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -29,8 +31,8 @@ def test_a_folder_gives_its_known_files_sorted_and_counts_the_rest(tmp_path: Pat
         "a/c.jsonl.gz",
         "a.tsv",
         "x.parquet",
-        "note.pdf",
-        "a/more.pdf",
+        "note.odt",
+        "a/more.odt",
         "README",
         ".git/x.txt",
     ):
@@ -38,14 +40,14 @@ def test_a_folder_gives_its_known_files_sorted_and_counts_the_rest(tmp_path: Pat
     write(tmp_path / "empty.txt", "")
     remarks: Counter[str] = Counter()
     found = list_sources(tmp_path, remarks)
-    assert [(str(s.path.relative_to(tmp_path)), s.kind, s.is_gzip) for s in found] == [
-        ("a/c.jsonl.gz", "jsonl", True),
-        ("a/z.MD", "text", False),
-        ("a.tsv", "tsv", False),
-        ("b.txt", "text", False),
-        ("x.parquet", "parquet", False),
+    assert [(str(s.path.relative_to(tmp_path)), s.kind, s.compression) for s in found] == [
+        ("a/c.jsonl.gz", "jsonl", "gzip"),
+        ("a/z.MD", "markdown", None),
+        ("a.tsv", "tsv", None),
+        ("b.txt", "text", None),
+        ("x.parquet", "parquet", None),
     ]
-    assert remarks == {".pdf files, left out": 2, "nameless files, left out": 1, "empty files, left out": 1}
+    assert remarks == {".odt files, left out": 2, "nameless files, left out": 1, "empty files, left out": 1}
 
 
 def test_a_file_met_twice_counts_once(tmp_path: Path) -> None:
@@ -80,10 +82,10 @@ def test_nothing_to_read(tmp_path: Path) -> None:
     with pytest.raises(GroundupError, match=r"empty\.txt is empty"):
         list_sources(write(tmp_path / "empty.txt", ""))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(GroundupError, match=r"holds no text.*it is empty.*kinds that are read: \.txt"):
+    with pytest.raises(GroundupError, match=r"holds no text.*it is empty.*formats that are read: \.txt"):
         list_sources(tmp_path / "folder")
-    write(tmp_path / "folder/a.pdf")
-    with pytest.raises(GroundupError, match=r"1 \.pdf files, left out"):
+    write(tmp_path / "folder/a.odt")
+    with pytest.raises(GroundupError, match=r"1 \.odt files, left out"):
         list_sources(tmp_path / "folder")
 
 
@@ -95,7 +97,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         (gzip.compress(b"text"), "compressed by gzip"),
         (b"\x89PNG\r\n", "PNG picture"),
         (b"abc\0def", r"binary file \(byte 3 is zero\)"),
-        ("text".encode("utf-16"), r"encoded as UTF-16LE, not UTF-8 \(byte 0\); convert it: iconv -f UTF-16LE"),
+        ("text".encode("utf-16-le"), r"binary file .*give encoding utf-16-le"),
     ],
 )
 def test_what_is_no_text_is_told_by_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
@@ -103,9 +105,49 @@ def test_what_is_no_text_is_told_by_what_it_is(tmp_path: Path, content: bytes, m
         list_sources(write(tmp_path / "book.txt", content))
 
 
-def test_json_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(GroundupError, match=r"one object a line, as \.jsonl"):
-        list_sources(write(tmp_path / "rows.json", "[]"))
+def test_a_format_can_be_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.data", '{"text": "x"}')
+    assert list_sources(path)[0].kind == "text"
+    assert list_sources(path, format="jsonl")[0].kind == "jsonl"
+
+
+def test_token_files_say_how_they_are_read(tmp_path: Path) -> None:
+    with pytest.raises(GroundupError, match=r"train\.bin is a file of tokens.*data prepare .*train\.bin --tokenizer"):
+        list_sources(write(tmp_path / "train.bin", b"\x01\x00"))
+    write(tmp_path / "a.txt")
+    assert names(tmp_path, tmp_path) == ["a.txt"]
+
+
+def test_a_zip_is_a_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("b.txt", "a/c.jsonl.gz", "a/d.odt", "__MACOSX/b.txt", ".hidden.txt", "empty.txt"):
+            archive.writestr(name, "" if name == "empty.txt" else "text of some length")
+    remarks: Counter[str] = Counter()
+    found = list_sources(tmp_path / "all.zip", remarks)
+    assert [(str(s), s.kind, s.compression, s.n_bytes) for s in found] == [
+        (f"{tmp_path}/all.zip/a/c.jsonl.gz", "jsonl", "gzip", 19),
+        (f"{tmp_path}/all.zip/b.txt", "text", None, 19),
+    ]
+    assert remarks == {".odt files, left out": 1, "empty files, left out": 1}
+    sha = hashlib.sha256((tmp_path / "all.zip").read_bytes()).hexdigest()
+    assert hash_sources(found) == [sha, sha]
+    write(tmp_path / "all.zip", "another")
+    assert not found[0].is_unchanged()
+
+
+def test_a_dataset_saved_to_disk_gives_its_training_split(tmp_path: Path) -> None:
+    write(tmp_path / "saved/dataset_dict.json", '{"splits": ["train", "test"]}')
+    for split in ("train", "test"):
+        files = [{"filename": f"data-{i}.arrow"} for i in (1, 0)]
+        write(tmp_path / f"saved/{split}/state.json", json.dumps({"_data_files": files}))
+        write(tmp_path / f"saved/{split}/dataset_info.json", "{}")
+        for file in files:
+            write(tmp_path / f"saved/{split}/{file['filename']}")
+    remarks: Counter[str] = Counter()
+    found = [str(s.path.relative_to(tmp_path)) for s in list_sources(tmp_path / "saved", remarks)]
+    assert found == ["saved/train/data-1.arrow", "saved/train/data-0.arrow"]  # the order the dataset says
+    assert list(remarks.values()) == [1]
+    assert names(tmp_path / "saved/test", tmp_path) == ["saved/test/data-1.arrow", "saved/test/data-0.arrow"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

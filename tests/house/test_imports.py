@@ -34,8 +34,9 @@ LEVELS = {
 OPTIONAL = {  # library -> the rooms that may import it, and only inside a function
     "transformers": {"export"},
     "pyarrow": {"data"},
-    "huggingface_hub": {"checkpoints"},
+    "huggingface_hub": {"checkpoints", "data"},
     "tiktoken": {"tokenization"},
+    **dict.fromkeys(("chardet", "docx", "fsspec", "pypdf", "trafilatura", "zstandard"), {"data"}),
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
 }

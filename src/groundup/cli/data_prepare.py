@@ -6,22 +6,26 @@ from pathlib import Path
 
 import click
 
+from groundup.cli._reading import reading_options
+
 
 @click.command(short_help="Turn text into tokens on disk.")
-@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("text", nargs=-1, required=True)
 @click.option(
     "--tokenizer", "tokenizer_folder", required=True, type=click.Path(path_type=Path), help="Tokenizer folder."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
-@click.option("--text-field", help="Column or JSON key that holds the text.")
-@click.option("--separator", help="Text that separates documents inside a text file.")
+@reading_options
 @click.option(
     "--validation-fraction", type=float, help="Share kept for validation; a tenth, at most 20 MB, if left out."
 )
 @click.option("--threads", type=int, help="CPU threads; all cores if left out.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
-def command(text, tokenizer_folder, out, text_field, separator, validation_fraction, threads, seed) -> None:
-    """Encode TEXT (files and folders of .txt .md .jsonl .csv .parquet) into a token store.
+def command(text, tokenizer_folder, out, reading, validation_fraction, threads, seed) -> None:
+    """Encode TEXT into a token store.
+
+    TEXT is files and folders of .txt .md .html .pdf .docx .jsonl .json .csv .tsv .parquet .arrow (packed or in a .zip too), places
+    like s3://bucket/folder, datasets like hf:organisation/name; or token files of nanoGPT and llm.c (train.bin val.bin).
 
     Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
     """
@@ -36,8 +40,7 @@ def command(text, tokenizer_folder, out, text_field, separator, validation_fract
         tokenizer,
         out,
         validation_fraction=validation_fraction,
-        text_field=text_field,
-        separator=separator,
+        **reading,
         n_threads=threads,
         seed=seed,
         reporter=reporter,

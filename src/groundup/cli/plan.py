@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from groundup.cli._options import config_from, config_options
+from groundup.cli._reading import map_option
 from groundup.pretraining.config import PretrainConfig
 
 WATCHING = ("sample_prompt", "sample_tokens", "save_every")
@@ -17,7 +18,8 @@ WATCHING = ("sample_prompt", "sample_tokens", "save_every")
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
 )
-@config_options(PretrainConfig, skip=("data", *WATCHING))
+@config_options(PretrainConfig, skip=("data", "map", *WATCHING))
+@map_option
 def command(data, config_file, **settings) -> None:
     """Plan a training on DATA (a prepared folder, or text) without training: it times this machine for some seconds.
 

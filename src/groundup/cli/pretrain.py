@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from groundup.cli._options import config_from, config_options
+from groundup.cli._reading import map_option
 from groundup.pretraining.config import PretrainConfig
 
 
@@ -16,7 +17,8 @@ from groundup.pretraining.config import PretrainConfig
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
 )
-@config_options(PretrainConfig, skip=("data",))
+@config_options(PretrainConfig, skip=("data", "map"))
+@map_option
 def command(data, out, config_file, **settings) -> None:
     """Train a language model on DATA: a prepared data folder, or text files and folders.
 

@@ -6,22 +6,21 @@ from pathlib import Path
 
 import click
 
+from groundup.cli._reading import reading_options
+
 
 @click.command(short_help="Train a tokenizer on text.")
-@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("text", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokenizer.")
 @click.option("--vocab-size", default="8192", show_default=True, help="Entries, special tokens included.")
 @click.option("--algorithm", default="bpe", show_default=True, help="bpe (byte-level) or char.")
 @click.option("--byte-fallback/--no-byte-fallback", default=True, help="char: write unknown characters as bytes.")
 @click.option("--pattern", default="qwen2", show_default=True, help="bpe: how text is split into words beforehand.")
-@click.option("--text-field", help="Column or JSON key that holds the text.")
-@click.option("--separator", help="Text that separates documents inside a text file.")
+@reading_options
 @click.option("--validation-fraction", type=float, help="As given to `groundup data prepare`, if it is.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split, as given to `data prepare`.")
-def command(
-    text, out, vocab_size, algorithm, byte_fallback, pattern, text_field, separator, validation_fraction, seed
-) -> None:
-    """Train a tokenizer on TEXT (files and folders of .txt .md .jsonl .csv .parquet).
+def command(text, out, vocab_size, algorithm, byte_fallback, pattern, reading, validation_fraction, seed) -> None:
+    """Train a tokenizer on TEXT: whatever `groundup data prepare` reads.
 
     The documents that `groundup data prepare` keeps for validation (with the same --validation-fraction and --seed) are left out.
     """
@@ -42,13 +41,12 @@ def command(
         vocab_size=vocab_size,
         byte_fallback=byte_fallback,
         pattern=pattern,
-        text_field=text_field,
-        separator=separator,
+        **reading,
         validation_fraction=validation_fraction,
         seed=seed,
         reporter=reporter,
     )
     reporter.say(f"tokenizer   {out} ({tokenizer.algorithm}, {tokenizer.vocab_size:,} entries)")
-    inputs = " ".join(str(path) for path in text)
+    inputs = " ".join(text)
     reporter.say(f"next        groundup tokenizer show {out} 'Some text of yours'")
     reporter.say(f"            groundup data prepare {inputs} --tokenizer {out} --out data/")

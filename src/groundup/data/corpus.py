@@ -7,10 +7,12 @@ texts of the training side only, decided by the same survey that `prepare` makes
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from groundup.data.reading import Reading
-from groundup.data.sources import Paths, list_sources
+from groundup.data.sources import Paths
 from groundup.data.split import TRAIN, sided_pieces, survey, utf8_bytes
 
 
@@ -22,15 +24,21 @@ def corpus_text(
     validation_fraction: float | None = None,
     text_field: str | None = None,
     separator: str | None = None,
+    format: str | None = None,
+    map: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    on_bad_row: Literal["stop", "skip"] = "stop",
+    remarks: Counter[str] | None = None,
 ) -> Iterator[str]:
     """Stream the training text under `paths`: whole documents, long ones in pieces.
 
-    The settings must be those given to `prepare`, so that both see the same split. With `max_bytes`, an even sample
-    of about that many bytes from all over the corpus. Raises `GroundupError` at once for paths that cannot be read.
+    The settings (`Reading` tells those of the files) must be those given to `prepare`, so that both see the same split.
+    With `max_bytes`, an even sample of about that many bytes from all over the corpus. `remarks` hears what was left out.
+    Raises `GroundupError` at once for paths that cannot be read.
     """
-    sources, reading = list_sources(paths), Reading(text_field, separator)
-    reading.check(sources)
-    found = survey(sources, reading, fraction=validation_fraction, seed=seed)
+    reading = Reading(text_field, separator, format, map or {}, encoding, on_bad_row)
+    sources = reading.sources(paths, remarks)
+    found = survey(sources, reading, fraction=validation_fraction, seed=seed, remarks=remarks)
 
     def texts() -> Iterator[str]:
         share = 1.0 if max_bytes is None else max_bytes / found.n_bytes

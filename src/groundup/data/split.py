@@ -104,7 +104,7 @@ def survey(
     _add_up(bucket_bytes, buckets, sizes)
     n_bytes = int(bucket_bytes.sum())
     if n_documents == 0:
-        raise GroundupError(f"{', '.join(str(source.path) for source in sources[:3])}: no text in there")
+        raise GroundupError(f"{', '.join(map(str, sources[:3]))}: no text in there")
 
     budget = n_bytes * (DEFAULT_FRACTION if fraction is None else fraction)
     if fraction is None:
@@ -188,7 +188,7 @@ def sided_pieces(
 def check_unchanged(source: Source) -> None:
     """Refuse a file that changed or went away while the corpus was read: half of it would be of another text."""
     if not source.is_unchanged():
-        raise GroundupError(f"{source.path} changed while it was being read; run the command again when it is at rest")
+        raise GroundupError(f"{source} changed while it was being read; run the command again when it is at rest")
 
 
 def _add_up(bucket_bytes: np.ndarray, buckets: array, sizes: array) -> None:

@@ -24,6 +24,16 @@ class PretrainConfig(Config):
     data: tuple[str, ...] = Field(default=(), description="A prepared data folder, or text files and folders.")
     text_field: str | None = Field(default=None, description="Column or JSON key that holds the text.")
     separator: str | None = Field(default=None, description="Text that separates documents inside a text file.")
+    format: str | None = Field(
+        default=None, description="Format of the files (text, jsonl, html ...) or shape of their rows; else recognised."
+    )
+    map: dict[str, str] = Field(
+        default_factory=dict, description="OURS=THEIRS: what the files call a field, as text=body."
+    )
+    encoding: str | None = Field(default=None, description="Encoding of the text; UTF-8 or detected if left out.")
+    on_bad_row: Literal["stop", "skip"] = Field(
+        default="stop", description="Stop at a row that cannot be used, or leave it out, counted."
+    )
     validation_fraction: Fraction | None = Field(
         default=None, description="Share of the text kept for validation; a tenth, at most 20 MB, if left out."
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from groundup.core.errors import GroundupError
-from groundup.core.files import folder_written_atomically, readable_bytes
+from groundup.core.files import folder_written_atomically
 from groundup.core.progress import Reporter
 from groundup.data.prepare import prepare
-from groundup.data.sources import list_sources
+from groundup.data.reading import Reading
+from groundup.data.sources import described
 from groundup.data.store import MANIFEST, TokenStore
 from groundup.data.tokenizer_training import train_tokenizer
 from groundup.pretraining.config import PretrainConfig
 from groundup.tokenization.tokenizer import Tokenizer
 
-TEXT_SETTINGS = ("text_field", "separator", "validation_fraction", "vocab_size")
+READING = ("text_field", "separator", "format", "map", "encoding", "on_bad_row")
+TEXT_SETTINGS = (*READING, "validation_fraction", "vocab_size")
 
 
 def prepared_folder(config: PretrainConfig) -> Path | None:
@@ -32,9 +35,10 @@ def check_text(config: PretrainConfig) -> None:
     if not config.data:
         raise GroundupError("nothing to train on; name a prepared data folder, or text files and folders")
     if prepared_folder(config) is None:
-        list_sources(list(config.data))
+        Reading(**_reading(config)).sources(list(config.data))
         return
-    useless = [name for name in TEXT_SETTINGS if getattr(config, name) is not None]
+    defaults = PretrainConfig()
+    useless = [name for name in TEXT_SETTINGS if getattr(config, name) != getattr(defaults, name)]
     if config.tokenizer_algorithm != "bpe":
         useless.append("tokenizer_algorithm")
     if useless:
@@ -71,8 +75,7 @@ def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tupl
             tokenizer,
             own,
             validation_fraction=config.validation_fraction,
-            text_field=config.text_field,
-            separator=config.separator,
+            **_reading(config),
             n_threads=config.threads,
             reporter=reporter,
         )
@@ -94,21 +97,25 @@ def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -
         return Tokenizer.load(config.tokenizer)
     folder = run / "tokenizer"
     if not folder.is_dir():
-        sources = list_sources(list(config.data))
+        sources = Reading(**_reading(config)).sources(list(config.data))
         n_bytes = sum(source.n_bytes for source in sources)
         vocab_size = config.vocab_size or vocab_size_for(n_bytes)
-        reporter.say(f"text        {len(sources):,} file{'s' * (len(sources) != 1)}, {readable_bytes(n_bytes)}")
+        reporter.say(f"text        {described(sources)}")
         tokenizer = train_tokenizer(
             list(config.data),
             algorithm=config.tokenizer_algorithm,
             vocab_size=vocab_size,
             byte_fallback=config.byte_fallback,
             exact=config.vocab_size is not None,
-            text_field=config.text_field,
-            separator=config.separator,
+            **_reading(config),
             validation_fraction=config.validation_fraction,
             reporter=reporter,
         )
         with folder_written_atomically(folder) as place:
             tokenizer.save(place)
     return Tokenizer.load(folder)
+
+
+def _reading(config: PretrainConfig) -> dict[str, Any]:
+    """The settings of how files are read, as the functions of the data room take them."""
+    return {name: getattr(config, name) for name in READING}

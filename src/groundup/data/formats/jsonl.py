@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, one document a row."""
+"""JSON lines: one object a line, one row a line."""
 
 from __future__ import annotations
 
@@ -7,19 +7,29 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from groundup.core.errors import GroundupError
-from groundup.data.decoding import decoded, line_blocks
-from groundup.data.formats.rows import CHOOSE, listed, shown
+from groundup.data.decoding import decoded, whole_lines
+from groundup.data.formats.rows import NumberedRow, Wanted, shown, whole_characters
 from groundup.data.sources import Source
 
 if TYPE_CHECKING:
-    from groundup.data.reading import Piece, Reading
+    from groundup.data.reading import Reading
 
 
-def jsonl_pieces(source: Source, file: BinaryIO, reading: Reading, remarks: Counter[str]) -> Iterator[Piece]:
-    path, field, parse = source.path, reading.field, json.JSONDecoder().decode
+def jsonl_rows(
+    source: Source, file: BinaryIO, reading: Reading, remarks: Counter[str], wanted: Wanted
+) -> Iterator[NumberedRow]:
+    """The rows of a file of JSON lines; empty lines are none. A line that is no object is a bad row."""
+    blocks = decoded(source, file, remarks, encoding=reading.encoding)
+    yield from rows_of_lines(source, blocks, reading, remarks)
+
+
+def rows_of_lines(
+    source: Source, blocks: Iterator[str], reading: Reading, remarks: Counter[str]
+) -> Iterator[NumberedRow]:
+    """The rows of JSON lines already decoded."""
+    parse = json.JSONDecoder().decode
     number = 0
-    for block in decoded(path, line_blocks(file)):
+    for block in whole_lines(source, blocks):
         for line in block.split("\n"):
             number += 1
             if not line or line.isspace():
@@ -27,37 +37,17 @@ def jsonl_pieces(source: Source, file: BinaryIO, reading: Reading, remarks: Coun
             try:
                 row = parse(line)
             except json.JSONDecodeError as error:
-                raise GroundupError(
-                    f"{path}:{number}: not valid JSON ({error.msg}, column {error.colno}): {shown(line)}; "
-                    "a .jsonl file holds one object a line"
-                ) from None
+                detail = f" ({error.msg}, column {error.colno}): {shown(line)}"
+                reading.reject(remarks, source, number, "not valid JSON", detail, _ONE_A_LINE)
+                continue
             except RecursionError:
-                raise GroundupError(f"{path}:{number}: JSON nested too deeply: {shown(line)}") from None
+                reading.reject(remarks, source, number, "JSON nested too deeply", f": {shown(line)}")
+                continue
             if type(row) is not dict:
-                raise GroundupError(f"{path}:{number}: a row is an object {{...}}, this is {shown(line)}")
-            text = row.get(field)
-            if type(text) is str and text:
-                if "\\u" in line:
-                    text = _without_half_characters(text, remarks)
-                yield text, True
-            else:
-                _check_empty(text, f"{path}:{number}", field, row, remarks)
+                reading.reject(remarks, source, number, "a row is an object {...}", f", this is {shown(line)}")
+                continue
+            yield number, whole_characters(row, line, remarks)
         number -= 1  # a block ends with a line end, so its split ends with an empty string that is no line
 
 
-def _check_empty(text: object, place: str, field: str, row: dict, remarks: Counter[str]) -> None:
-    if field not in row:
-        raise GroundupError(f"{place}: no field {field!r}; it has {listed(row) or 'none'}: {CHOOSE}")
-    if text is not None and text != "":
-        raise GroundupError(f"{place}: field {field!r} holds {shown(json.dumps(text))}, not text")
-    remarks["rows without text, left out"] += 1
-
-
-def _without_half_characters(text: str, remarks: Counter[str]) -> str:
-    r"""JSON can spell half a surrogate pair (`"\ud83d"`), which is no character and no file can hold: U+FFFD."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        remarks["rows with half a character (a lone surrogate), read as U+FFFD"] += 1
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+_ONE_A_LINE = "a .jsonl file holds one object a line"

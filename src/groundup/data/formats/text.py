@@ -1,4 +1,4 @@
-"""Text files: one document, or the documents between separators, in pieces of a quarter of a megabyte."""
+"""Text files (Markdown is text): one document, or the documents between separators, in pieces of a quarter megabyte."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from groundup.data.decoding import binary_blocks, decoded
+from groundup.data.decoding import decoded
 from groundup.data.sources import Source
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ HEAD_CHARACTERS = 1 << 15
 
 
 def text_pieces(source: Source, file: BinaryIO, reading: Reading, remarks: Counter[str]) -> Iterator[Piece]:
-    blocks = decoded(source.path, binary_blocks(file))
+    """The pieces of a text file; with a separator, of the documents in it."""
+    blocks = decoded(source, file, remarks, encoding=reading.encoding)
     if reading.separator is not None:
         yield from _separated(blocks, reading.separator)
         return

@@ -1,0 +1,48 @@
+"""The flags that say how files of text are read, the same on every command that reads some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import click
+
+from groundup.cli._options import config_options, given
+from groundup.core.errors import GroundupError
+from groundup.pretraining.config import PretrainConfig
+
+READING = ("text_field", "separator", "format", "encoding", "on_bad_row")
+
+
+def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """`("text=body",)` as `{"text": "body"}`; None when nothing was given."""
+    if not values:
+        return None
+    for value in values:
+        ours, _, theirs = value.partition("=")
+        if not ours or not theirs:
+            raise GroundupError(f"--map {value}: write OURS=THEIRS, as in --map text=body")
+    return {ours: theirs for ours, _, theirs in (value.partition("=") for value in values)}
+
+
+map_option = click.option(
+    "--map",
+    "map",
+    multiple=True,
+    callback=_pairs,
+    metavar="OURS=THEIRS",
+    help="What the files call a field, as text=body or text=question+answer (may be given more than once).",
+)
+
+
+def reading_options(function: Callable) -> Callable:
+    """Give a command the flags of reading; those that were given arrive together, as its argument `reading`."""
+
+    @wraps(function)
+    def command(**arguments):
+        names = (*READING, "map")
+        reading = given({name: arguments.pop(name) for name in names})
+        return function(reading=reading, **arguments)
+
+    skipped = set(PretrainConfig.model_fields) - set(READING)
+    return config_options(PretrainConfig, skip=skipped)(map_option(command))

@@ -1,0 +1,69 @@
+"""What a row becomes in memory: one canonical form for each thing a row can be.
+
+One idea: whatever spelling a file uses (alpaca, ShareGPT, prompt and completion ...), the rooms after this one see four
+forms only. Messages are OpenAI's: dictionaries with `role` (system, user, assistant or tool) and `content`; an assistant's
+`tool_calls` hold their arguments as objects, which is what chat templates want; `weight` 0 means: not to be learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Message = dict[str, Any]
+Messages = tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One whole text; `index` counts the documents of its source."""
+
+    text: str
+    source: Path
+    index: int
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in order, and the tools the assistant may call (OpenAI's function descriptions)."""
+
+    messages: Messages
+    tools: tuple[dict[str, Any], ...]
+    source: Path
+    index: int
+
+
+@dataclass(frozen=True)
+class Preference:
+    """An answer people preferred to another, after the same prompt.
+
+    A single judged answer (KTO) has one side: `rejected` is None when it was liked, `chosen` when it was not.
+    """
+
+    prompt: Messages
+    chosen: Messages | None
+    rejected: Messages | None
+    tools: tuple[dict[str, Any], ...]
+    source: Path
+    index: int
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A text and the name of its class."""
+
+    text: str
+    label: str
+    source: Path
+    index: int
+
+
+Record = Document | Conversation | Preference | LabelledText
+
+KINDS: dict[str, type[Record]] = {
+    "document": Document,
+    "conversation": Conversation,
+    "preference": Preference,
+    "labelled": LabelledText,
+}
