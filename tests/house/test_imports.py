@@ -36,7 +36,7 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "pyarrow": {"data"},
     "huggingface_hub": {"checkpoints", "data"},
     "tiktoken": {"tokenization"},
-    **dict.fromkeys(("chardet", "docx", "fsspec", "pypdf", "trafilatura", "zstandard"), {"data"}),
+    **{library: {"data"} for library in ("chardet", "docx", "fsspec", "pypdf", "trafilatura")},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
 }

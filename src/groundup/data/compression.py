@@ -42,10 +42,6 @@ class Unpacked:
             data = self._stream.read(size)
         except (*DAMAGE, OSError) as error:
             raise Unreadable(self._place, f"damaged or no {self._compression} file: {error}; get it again") from error
-        except Exception as error:
-            if type(error).__name__ != "ZstdError":  # known to those who have the library only
-                raise
-            raise Unreadable(self._place, f"damaged or no zstd file: {error}; get it again") from error
         self._n_bytes += len(data)
         if self._n_bytes > HARMLESS_BYTES and self._n_bytes > LARGEST_RATIO * max(self._packed.tell(), 1):
             raise Unreadable(
@@ -74,10 +70,10 @@ def _open_stream(packed: BinaryIO, compression: str, place: object) -> BinaryIO:
     if compression == "xz":
         return cast(BinaryIO, lzma.open(packed))
     try:
-        import zstandard
+        import pyarrow
     except ImportError:
-        raise missing_extra("zstandard", "formats", f"reading {place}") from None
-    return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True))
+        raise missing_extra("pyarrow", "parquet", f"reading {place}") from None
+    return cast(BinaryIO, pyarrow.CompressedInputStream(packed, "zstd"))  # which tells a file cut off
 
 
 def zip_members(path: Path) -> list[zipfile.ZipInfo]:

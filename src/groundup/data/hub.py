@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 from groundup.core.errors import GroundupError, missing_extra
 from groundup.data.remarks import count_first
 
 _NAME = re.compile(r"hf:(?://)?(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([^/@\s]+))?(?:/(\S+))?")
-_KINDS = ("parquet", "jsonl", "json", "csv", "tsv", "txt", "md", "arrow")
+_KINDS = ("parquet", "jsonl", "json", "csv", "tsv", "txt", "arrow")
 _PACKED = ("", ".gz", ".zst", ".xz", ".bz2")
 _SPLIT = re.compile(r"(?:^|[/._-])(train|training|test|testing|validation|valid|val|dev|eval)(?=[/._-])", re.IGNORECASE)
 
@@ -51,7 +52,13 @@ def fetch(name: str, remarks: Counter[str]) -> tuple[list[Path], Path, str]:
     except (HfHubHTTPError, OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise GroundupError(f"{name} cannot be downloaded: {first}; is the name right, and is it public?") from error
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "dataset_infos.json")
+    # The cache may hold more than was asked for now: without a network it gives all it has.
+    found_here = ((path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*")) if path.is_file())
+    paths = [
+        path
+        for path, name in found_here
+        if path.name != "dataset_infos.json" and any(fnmatch(name, pattern) for pattern in patterns)
+    ]
     return _training(paths, folder, files, remarks), folder, f"hf:{repository}@{folder.name}"
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from groundup.core.errors import GroundupError, missing_extra, nearest
+from groundup.core.errors import GroundupError, missing_extra
 
 # Protocol -> the library fsspec needs for it.
 PROTOCOLS = {
@@ -72,14 +72,14 @@ def remote_files(url: str) -> tuple[list[RemoteFile], bool]:
     files = _file_system(url)
     with _told(url):
         if protocol in ("http", "https"):  # a web server has no folders
-            return [_described(files, url, files.info(url))], False
+            return [_described(url, files.info(url))], False
         if files.isfile(url):
-            return [_described(files, url, files.info(url))], False
+            return [_described(url, files.info(url))], False
         found = files.find(url, detail=True)
         if not found:
             raise GroundupError(f"{url} does not exist or holds nothing")
         rows = sorted(cast("dict[str, dict[str, Any]]", found).items())
-        return [_described(files, f"{protocol}://{name.lstrip('/')}", info) for name, info in rows], True
+        return [_described(f"{protocol}://{name.lstrip('/')}", info, files) for name, info in rows], True
 
 
 def open_remote(place: Url) -> BinaryIO:
@@ -94,13 +94,16 @@ def remote_stamp(place: Url) -> str | None:
     files = _file_system(place.url)
     try:
         files.invalidate_cache()
-        return _described(files, place.url, files.info(place.url)).stamp
+        return _described(place.url, files.info(place.url)).stamp
     except OSError:
         return None
 
 
-def _described(files: Any, url: str, info: dict[str, Any]) -> RemoteFile:
+def _described(url: str, info: dict[str, Any], files: Any = None) -> RemoteFile:
+    """What `info` says of a file; `files` is asked again where a listing has no etag and may spell times otherwise."""
     etag = next((info[name] for name in ("ETag", "etag", "md5Hash", "md5") if info.get(name)), None)
+    if etag is None and files is not None:
+        info = files.info(url)
     time = next((str(info[name]) for name in ("LastModified", "mtime", "updated", "created") if info.get(name)), "")
     size = info.get("size")
     stamp = f"etag {str(etag).strip(chr(34))}" if etag else f"{size} bytes, {time}"
@@ -110,11 +113,8 @@ def _described(files: Any, url: str, info: dict[str, Any]) -> RemoteFile:
 def _file_system(url: str) -> Any:
     protocol = url.split("://")[0].lower()
     if protocol not in PROTOCOLS:
-        guess = nearest(protocol, PROTOCOLS)
         known = ", ".join(f"{name}://" for name in PROTOCOLS)
-        raise GroundupError(
-            f"{url}: unknown protocol {protocol!r}{f'; did you mean {guess}://?' if guess else ''} (known: {known})"
-        )
+        raise GroundupError(f"{url}: unknown protocol {protocol!r} (known: {known})")
     try:
         import fsspec
 
