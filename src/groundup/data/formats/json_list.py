@@ -132,8 +132,9 @@ def _rows_of_object(source: Source, blocks: Iterator[str], remarks: Counter[str]
     except RecursionError:
         raise Unreadable(source, "JSON nested too deeply") from None
     rows = _unwrapped(source, whole)
+    spelled = "\\ud" if "\\ud" in text or "\\uD" in text else ""  # looked for once, not for each row
     for number, row in enumerate(rows, 1):
-        yield number, whole_characters(row, text, remarks)
+        yield number, whole_characters(row, spelled, remarks)
 
 
 def _unwrapped(source: Source, whole: Row) -> list[Row]:

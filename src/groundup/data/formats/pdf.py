@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LARGEST_PDF = 1 << 29
 
-_DIVIDED = re.compile(r"(?<=[^\W\d_])[-\u00ad]\n(?=[a-zà-ÿ])")
-_GOES_ON = re.compile(r"(?<=[^\s.!?:;])[ \t]*\n(?=[a-zà-ÿ])")
+_DIVIDED = re.compile(r"([^\W\d_])[-\u00ad]\n([^\W\d_])")
+_GOES_ON = re.compile(r"([^\s.!?:;])[ \t]*\n([^\W\d_])")
 
 
 def pdf_text(source: Source, file: BinaryIO, reading: Reading, remarks: Counter[str]) -> str:
@@ -62,4 +62,5 @@ def pdf_text(source: Source, file: BinaryIO, reading: Reading, remarks: Counter[
 
 def joined_lines(text: str) -> str:
     """Words divided at line ends made whole, and lines that go on joined; a line before a capital or a number stays."""
-    return _GOES_ON.sub(" ", _DIVIDED.sub("", text))
+    text = _DIVIDED.sub(lambda found: found[1] + found[2] if found[2].islower() else found[0], text)
+    return _GOES_ON.sub(lambda found: f"{found[1]} {found[2]}" if found[2].islower() else found[0], text)
