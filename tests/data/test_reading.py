@@ -80,8 +80,8 @@ def test_separating_in_pieces_equals_splitting_the_whole(text: str, block: int, 
 
 def test_a_wrong_encoding_is_named_by_file_and_byte(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(decoding, "BLOCK_BYTES", 16)
-    content = b"x" * 100 + "café".encode("latin-1") + b"y" * 50
-    with pytest.raises(GroundupError, match=r"old\.txt: not UTF-8: byte 103 is 0xe9, and its encoding cannot be told"):
+    content = b"x" * 100 + bytes(range(0x81, 0x100)) + b"y" * 50
+    with pytest.raises(GroundupError, match=r"old\.txt: not UTF-8: byte 100 is 0x81, and its encoding cannot be told"):
         texts(write(tmp_path / "old.txt", content))
     with pytest.raises(GroundupError, match="byte 2 is 0xc3"):  # a character cut off by the end of the file
         texts(write(tmp_path / "cut.txt", b"ab\xc3"))
@@ -224,3 +224,43 @@ def test_a_setting_nobody_listens_to_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(GroundupError, match="separator is empty"):
         texts(text, separator="")
     assert texts(tmp_path, separator="--", text_field="text") == ["x", "x"]
+
+
+def test_conversations_are_refused_as_plain_text_unless_their_fields_are_named(tmp_path: Path) -> None:
+    row = {"instruction": "Say hi", "input": "", "output": "Hello"}
+    write(tmp_path / "a.json", json.dumps([row]))
+    for paths in (tmp_path, tmp_path / "a.json"):  # a folder does not make it silent
+        with pytest.raises(GroundupError, match=r"a\.json:1: rows of conversations .alpaca: 'instruction', 'input'"):
+            texts(paths)
+    assert texts(tmp_path, map={"text": "instruction+input+output"}) == ["Say hi\n\nHello"]
+    pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go"}
+    with pytest.raises(GroundupError, match="rows of preferences"):
+        texts(write(tmp_path / "b.jsonl", json.dumps(pair)))
+    assert texts(write(tmp_path / "c.jsonl", json.dumps(row | {"text": "All of it."}))) == ["All of it."]
+
+
+def test_the_only_cousin_of_text_is_taken_and_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", '{"id": "1", "content": "x"}\n{"id": "2", "content": "y"}\n')
+    remarks: Counter[str] = Counter()
+    assert [d.text for d in read_documents(path, remarks=remarks)] == ["x", "y"]
+    assert remarks == {f"files whose text is field 'content', there being no 'text' (first: {path})": 1}
+    write(path, '{"body": "1", "content": "x"}\n')
+    with pytest.raises(GroundupError, match=r"a\.jsonl:1: the text may be in 'body', 'content'; say which"):
+        texts(path)
+
+
+def test_bad_rows_can_be_left_out_and_are_counted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.jsonl", '{"text": "x"}\n{oops\n[1]\n{"text": 5}\n{"body": "y"}\n{oops too\n{"text": "z"}\n'
+    )
+    remarks: Counter[str] = Counter()
+    assert [d.text for d in read_documents(path, on_bad_row="skip", remarks=remarks)] == ["x", "z"]
+    assert remarks == {
+        f"rows rejected: not valid JSON (first: {path}:2)": 2,
+        f"rows rejected: a row is an object {{...}} (first: {path}:3)": 1,
+        f"rows rejected: field 'text' is not text (first: {path}:4)": 1,
+        f"rows rejected: no field 'text' (first: {path}:5)": 1,
+    }
+    write(path, '{"text": 5}\n{"text": 6}\n')
+    with pytest.raises(GroundupError, match=r"a\.jsonl: every row was rejected \(2\)"):
+        list(read_documents(path, on_bad_row="skip"))

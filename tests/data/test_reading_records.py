@@ -124,14 +124,14 @@ def test_text_files_are_documents(tmp_path: Path) -> None:
 
 def test_records_stream(tmp_path: Path) -> None:
     path = jsonl(
-        tmp_path / "a.jsonl", *({"prompt": "words " * 20, "chosen": "a", "rejected": f"b{i}"} for i in range(6_000))
+        tmp_path / "a.jsonl", *({"prompt": "words " * 20, "chosen": "a", "rejected": f"b{i}"} for i in range(15_000))
     )
     tracemalloc.start()
     n = sum(isinstance(record, Preference) for record in read_records(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert n == 6_000
-    assert peak < 1_500_000
+    assert n == 15_000
+    assert peak < 2_500_000
 
 
 SHARED = {  # file -> (read as, kind, rows, rejected)

@@ -30,5 +30,5 @@ def test_text_is_read_as_the_settings_say(tmp_path: Path) -> None:
 
 def test_settings_nobody_listens_to_are_refused_before_a_run_is_made(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
-    with pytest.raises(GroundupError, match="map {'text': 'a'} has no effect"):
+    with pytest.raises(GroundupError, match=r"map \{'text': 'a'\} has no effect"):
         check_text(PretrainConfig.build({"data": (str(tmp_path / "a.txt"),), "map": {"text": "a"}}))

@@ -35,14 +35,18 @@ map_option = click.option(
 )
 
 
-def reading_options(function: Callable) -> Callable:
+def reading_options(function: Callable, names: tuple[str, ...] = READING) -> Callable:
     """Give a command the flags of reading; those that were given arrive together, as its argument `reading`."""
 
     @wraps(function)
     def command(**arguments):
-        names = (*READING, "map")
-        reading = given({name: arguments.pop(name) for name in names})
+        reading = given({name: arguments.pop(name) for name in (*names, "map")})
         return function(reading=reading, **arguments)
 
-    skipped = set(PretrainConfig.model_fields) - set(READING)
+    skipped = set(PretrainConfig.model_fields) - set(names)
     return config_options(PretrainConfig, skip=skipped)(map_option(command))
+
+
+def looking_options(function: Callable) -> Callable:
+    """The same flags for a command that looks only: rows that cannot be used are always counted there."""
+    return reading_options(function, tuple(name for name in READING if name != "on_bad_row"))

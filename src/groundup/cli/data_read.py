@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._reading import reading_options
+from groundup.cli._reading import looking_options
 
 
 @click.command(short_help="Tell what files are: format, rows, rejected rows, encoding, the first record.")
@@ -14,19 +14,18 @@ from groundup.cli._reading import reading_options
     type=click.Choice(["document", "conversation", "preference", "labelled"]),
     help="The kind of record to read rows as; recognised if left out.",
 )
-@reading_options
+@looking_options
 def command(paths, kind, reading) -> None:
     """Read PATHS (files, folders, s3:// and https:// places, hf:organisation/name) once and tell what they are.
 
     Nothing is written. Of every file: what it was read as, its rows, how many were rejected and why, its encoding; of every
-    format the first record as the later stages get it. Flags as for `groundup data prepare`; here bad rows are left out
-    and shown.
+    format the first record as the later stages get it. Rows that cannot be used are left out and shown.
     """
     from groundup.core.progress import Terminal
     from groundup.data.reading_records import read_records
     from groundup.inspect.corpus_files import corpus_terminal, look_at_files
 
-    settings = {"on_bad_row": "skip"} | reading
+    settings = dict(reading)
     if field := settings.pop("text_field", None):
         settings["map"] = {"text": field} | settings.get("map", {})
     records = read_records(paths, kind, **settings)
@@ -35,5 +34,5 @@ def command(paths, kind, reading) -> None:
     Terminal().console.print(corpus_terminal(looks, records))
     if all(look.error for look in looks):
         raise SystemExit(2)
-    if all(look.kind == "document" for look in looks if not look.error):
+    if not reading and all(look.kind == "document" for look in looks if not look.error):
         click.echo(f"\nnext        groundup tokenizer train {' '.join(paths)} --out tok/")

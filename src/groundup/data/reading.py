@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, BinaryIO, Literal
 
 from groundup.core.errors import GroundupError, MissingExtraError, unknown_name
@@ -195,7 +196,7 @@ def read_pieces(source: Source, reading: Reading, remarks: Counter[str]) -> Iter
             return iter([(TEXT_READERS[source.kind](source, file, reading, remarks), True)])
         return _row_pieces(source, file, reading, remarks)
 
-    yield from opened(source, remarks, pieces)
+    return opened(source, remarks, pieces)
 
 
 def read_rows(
@@ -203,7 +204,7 @@ def read_rows(
 ) -> Iterator[NumberedRow]:
     """The rows of one file of rows, their fields called as `reading.map` says."""
     reader = ROW_READERS[source.kind]
-    yield from opened(source, remarks, lambda file: reader(source, file, reading, remarks, wanted))
+    return opened(source, remarks, lambda file: reader(source, file, reading, remarks, wanted))
 
 
 def opened(source: Source, remarks: Counter[str], read: Callable[[BinaryIO], Iterator[Any]]) -> Iterator[Any]:
@@ -211,20 +212,21 @@ def opened(source: Source, remarks: Counter[str], read: Callable[[BinaryIO], Ite
     given = False
     try:
         with closing(source.open()) as file:
-            for item in read(file):
+            items = iter(read(file))
+            for first in islice(items, 1):
                 given = True
-                yield item
+                yield first
+            yield from items
     except MissingExtraError:
         raise
-    except (GroundupError, *DAMAGE) as error:
-        if not isinstance(error, GroundupError):
+    except (Unreadable, *DAMAGE) as error:
+        if not isinstance(error, Unreadable):
             error = Unreadable(source, f"damaged: {error}; get it again")
         if given or source.named or source.kind not in (*TEXT_READERS, "json"):
             raise error from None
-        reason = error.reason if isinstance(error, Unreadable) else str(error)
-        count_first(remarks, f"files left out: {reason}", source)
+        count_first(remarks, f"files left out: {error.reason}", source)
         if isinstance(remarks, Remarks):
-            remarks.unreadable[str(source)] = reason
+            remarks.unreadable[str(source)] = error.reason
     except OSError as error:
         raise GroundupError(f"{source} cannot be read: {error.strerror or error}") from error
 
@@ -233,20 +235,22 @@ def opened(source: Source, remarks: Counter[str], read: Callable[[BinaryIO], Ite
 
 
 def _row_pieces(source: Source, file: BinaryIO, reading: Reading, remarks: Counter[str]) -> Iterator[Piece]:
-    chosen: list[str] = []
     asked = reading.field.split("+") if reading.field else []
 
     def wanted(names: list[str]) -> list[str] | None:
-        usual = asked or ["text"]
-        return [name for name in usual if name in names] or None
+        return [name for name in asked or ["text"] if name in names] or None
 
-    n_given = n_rejected = 0
-    for number, row in ROW_READERS[source.kind](source, file, reading, remarks, wanted):
-        if not chosen:
-            chosen = asked or _choose(source, number, row, reading, remarks)
-        text = row.get(chosen[0]) if len(chosen) == 1 else _joined(row, chosen)
+    rows = ROW_READERS[source.kind](source, file, reading, remarks, wanted)
+    first = next(rows, None)
+    if first is None:
+        return
+    chosen = asked or _choose(source, *first, reading, remarks)
+    only = chosen[0] if len(chosen) == 1 else None
+    has_text, n_rejected = False, 0
+    for number, row in chain([first], rows):
+        text = _joined(row, chosen) if only is None else row.get(only)
         if type(text) is str and text:
-            n_given += 1
+            has_text = True
             yield text, True
         elif missing := next((name for name in chosen if name not in row), None):
             n_rejected += 1
@@ -256,11 +260,9 @@ def _row_pieces(source: Source, file: BinaryIO, reading: Reading, remarks: Count
             remarks["rows without text, left out"] += 1
         else:
             n_rejected += 1
-            name = chosen[0]
-            reading.reject(
-                remarks, source, number, f"field {name!r} is not text", f", it holds {shown(repr(text))}", _CHOOSE
-            )
-    if n_rejected and not n_given:
+            detail = f", it holds {shown(repr(text))}"
+            reading.reject(remarks, source, number, f"field {chosen[0]!r} is not text", detail, _CHOOSE)
+    if n_rejected and not has_text:
         raise Unreadable(source, f"every row was rejected ({n_rejected:,}); {_CHOOSE}")
 
 
@@ -276,10 +278,9 @@ def _choose(source: Source, number: int, row: Row, reading: Reading, remarks: Co
     names = text_fields(row)
     shape = SHAPES[reading.shape] if reading.shape else shape_of(row)
     if names != ["text"] and shape is not None and shape.kind in ("conversation", "preference"):
-        raise Unreadable(
-            f"{source}:{number}",
-            f"rows of {shape.kind}s ({shape.name}: {listed(row)}), which are not plain text; to read them as text all "
-            "the same, name the field or fields by map text=NAME or text=NAME+NAME",
+        raise GroundupError(
+            f"{source}:{number}: rows of {shape.kind}s ({shape.name}: {listed(row)}), which are not plain text; to read "
+            "them as text all the same, name the field or fields by map text=NAME or text=NAME+NAME"
         )
     if len(names) > 1:
         raise Unreadable(f"{source}:{number}", f"the text may be in {listed(names)}; {_CHOOSE}")

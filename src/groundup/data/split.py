@@ -104,7 +104,8 @@ def survey(
     _add_up(bucket_bytes, buckets, sizes)
     n_bytes = int(bucket_bytes.sum())
     if n_documents == 0:
-        raise GroundupError(f"{', '.join(map(str, sources[:3]))}: no text in there")
+        why = "; ".join(f"{count:,} {what}" for what, count in sorted(remarks.items()))
+        raise GroundupError(f"{', '.join(map(str, sources[:3]))}: no text in there{f' ({why})' if why else ''}")
 
     budget = n_bytes * (DEFAULT_FRACTION if fraction is None else fraction)
     if fraction is None:

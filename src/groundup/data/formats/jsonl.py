@@ -20,7 +20,7 @@ def jsonl_rows(
 ) -> Iterator[NumberedRow]:
     """The rows of a file of JSON lines; empty lines are none. A line that is no object is a bad row."""
     blocks = decoded(source, file, remarks, encoding=reading.encoding)
-    yield from rows_of_lines(source, blocks, reading, remarks)
+    return rows_of_lines(source, blocks, reading, remarks)
 
 
 def rows_of_lines(
@@ -46,7 +46,7 @@ def rows_of_lines(
             if type(row) is not dict:
                 reading.reject(remarks, source, number, "a row is an object {...}", f", this is {shown(line)}")
                 continue
-            yield number, whole_characters(row, line, remarks)
+            yield number, whole_characters(row, line, remarks) if "\\u" in line else row
         number -= 1  # a block ends with a line end, so its split ends with an empty string that is no line
 
 
