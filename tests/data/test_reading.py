@@ -83,7 +83,9 @@ def test_a_wrong_encoding_is_named_by_file_and_byte(tmp_path: Path, monkeypatch)
     content = b"x" * 100 + bytes(range(0x81, 0x100)) + b"y" * 50
     with pytest.raises(GroundupError, match=r"old\.txt: not UTF-8: byte 100 is 0x81, and its encoding cannot be told"):
         texts(write(tmp_path / "old.txt", content))
-    with pytest.raises(GroundupError, match="byte 2 is 0xc3"):  # a character cut off by the end of the file
+    with pytest.raises(
+        GroundupError, match="byte 2 is 0xc3, after text that was UTF-8, so it is damaged, cut off"
+    ):  # a character cut off by the end of the file
         texts(write(tmp_path / "cut.txt", b"ab\xc3"))
     with pytest.raises(GroundupError, match="byte 31 is 0xff"):
         texts(write(tmp_path / "rows.jsonl", b'{"text": "one"}\n{"text": "two"}\xff\n'))

@@ -27,6 +27,7 @@ LEAST_CONFIDENCE = 0.1
 LONGEST_LINE = 1 << 28  # characters: a "row" longer than this is no row
 
 _SAMPLE_BYTES = 1 << 16
+_LEAST_BYTES = 100  # fewer tell nothing, however sure the library is
 _MARKS = {  # longest first: UTF-16's mark begins UTF-32's
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -109,7 +110,7 @@ def _utf8(
         try:
             text, used = codecs.utf_8_decode(data, "strict", not block)
         except UnicodeDecodeError as error:
-            break_at = error.start
+            break_at, is_cut = error.start, error.reason == "unexpected end of data"
             break
         if text:
             if is_first:
@@ -121,11 +122,11 @@ def _utf8(
             return
         position, tail = position + used, data[used:]
         block = next(blocks)
-    if not is_ascii or not data[:break_at].isascii():
+    if is_cut or not is_ascii or not data[:break_at].isascii():
         raise Unreadable(
             source,
             f"not UTF-8: byte {position + break_at:,} is 0x{data[break_at]:02x}, after text that was UTF-8, so it is "
-            "damaged or mixed; repair it (iconv -f UTF-8 -t UTF-8 -c drops such bytes), or give its encoding",
+            "damaged, cut off or mixed; repair it (iconv -f UTF-8 -t UTF-8 -c drops such bytes), or give its encoding",
         )
     if is_first:
         check_is_text(source, data[: 1 << 12])
@@ -155,7 +156,7 @@ def _detect(
         raise missing_extra("chardet", "formats", f"telling the encoding of {source} (or say it: encoding)") from None
     found = chardet.detect(sample)
     name, confidence = found["encoding"], float(found["confidence"] or 0)
-    if name is None or confidence < LEAST_CONFIDENCE:
+    if name is None or confidence < LEAST_CONFIDENCE or len(sample) < _LEAST_BYTES:
         guess = f" ({name} is likeliest, with confidence {confidence:.2f})" if name else ""
         raise Unreadable(
             source,
