@@ -15,7 +15,7 @@ import pytest
 
 from groundup.core.errors import GroundupError
 from groundup.data.prepare import prepare
-from groundup.data.reading import read_documents
+from groundup.data.reading import Reading, read_documents, read_pieces
 from groundup.data.remote import Url
 from groundup.data.sources import hash_sources, list_sources
 
@@ -145,3 +145,18 @@ def test_a_file_of_a_web_server(bucket: str) -> None:
     assert texts(f"{bucket}/corpus/open.txt") == ["from the web"]
     with pytest.raises(GroundupError, match=r"nothing\.txt"):
         texts(f"{bucket}/corpus/nothing.txt")
+
+
+def test_a_connection_that_is_lost_is_told(memory, monkeypatch) -> None:
+    class Lost(Exception): ...
+
+    class Broken(io.BytesIO):
+        def read(self, *size) -> bytes:
+            raise Lost("no route")
+
+    (source,) = list_sources("memory://corpus/b.txt")
+    monkeypatch.setattr("groundup.data.sources.open_remote", lambda place: Broken())
+    with pytest.raises(GroundupError, match=r"memory://corpus/b\.txt cannot be read: Lost: no route; run it again"):
+        list(read_pieces(source, Reading(), Counter()))
+    with pytest.raises(GroundupError, match="Lost: no route"):
+        hash_sources([source])

@@ -115,7 +115,9 @@ def test_token_files_say_how_they_are_read(tmp_path: Path) -> None:
     with pytest.raises(GroundupError, match=r"train\.bin is a file of tokens.*data prepare .*train\.bin --tokenizer"):
         list_sources(write(tmp_path / "train.bin", b"\x01\x00"))
     write(tmp_path / "a.txt")
-    assert names(tmp_path, tmp_path) == ["a.txt"]
+    remarks: Counter[str] = Counter()
+    assert [source.path.name for source in list_sources(tmp_path, remarks)] == ["a.txt"]
+    assert remarks == {"token files (.bin), left out: they are read when they are named": 1}
 
 
 def test_a_zip_is_a_folder(tmp_path: Path) -> None:
@@ -147,6 +149,9 @@ def test_a_dataset_saved_to_disk_gives_its_training_split(tmp_path: Path) -> Non
     found = [str(s.path.relative_to(tmp_path)) for s in list_sources(tmp_path / "saved", remarks)]
     assert found == ["saved/train/data-1.arrow", "saved/train/data-0.arrow"]  # the order the dataset says
     assert list(remarks.values()) == [1]
+    outside = json.dumps({"_data_files": [{"filename": "../../../etc/data-1.arrow"}]})
+    write(tmp_path / "saved/train/state.json", outside)
+    assert names(tmp_path / "saved", tmp_path) == ["saved/train/data-1.arrow"]  # a path in data leads nowhere else
     assert names(tmp_path / "saved/test", tmp_path) == ["saved/test/data-1.arrow", "saved/test/data-0.arrow"]
 
 

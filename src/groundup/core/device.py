@@ -210,8 +210,12 @@ def doctor() -> list[Check]:
         ),
     ]
     for library, extra, gain in (
-        ("pyarrow", "parquet", "reads .parquet files"),
-        ("huggingface_hub", "hub", "opens published models by their name"),
+        ("pyarrow", "parquet", "reads .parquet, .arrow and .zst files"),
+        ("trafilatura", "formats", "reads web pages"),
+        ("pypdf", "formats", "reads .pdf files"),
+        ("chardet", "formats", "tells the encoding of text that is not UTF-8"),
+        ("s3fs", "remote", "reads text from s3:// places"),
+        ("huggingface_hub", "hub", "opens published models and data sets by their name"),
         ("transformers", "verify", "checks that an exported model gives the same numbers elsewhere"),
         ("tensorboard", "", "shows the curves of several runs side by side: tensorboard --logdir runs"),
     ):

@@ -139,7 +139,7 @@ def _detect(
 ) -> tuple[str, str, bytes]:
     """The encoding of `data`, which is not UTF-8; how that is known; and `data` with what was read beyond it."""
     byte = next(value for value in data if value > 127)
-    if declared is not None:
+    if declared is not None and _is_known(declared):
         name = check_encoding(declared)
         _tell(remarks, source, name, f"files read as {name}, as they say of themselves")
         return name, "as it says of itself", data
@@ -167,6 +167,14 @@ def _detect(
     what = f"files read as {name}, detected with confidence {confidence:.2f} (encoding overrides)"
     _tell(remarks, source, name, what)
     return name, f"detected with confidence {confidence:.2f}", data
+
+
+def _is_known(name: str) -> bool:
+    try:
+        check_encoding(name)
+    except GroundupError:
+        return False
+    return True
 
 
 def _tell(remarks: Counter[str], source: Source, name: str, what: str) -> None:

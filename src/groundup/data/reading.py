@@ -35,6 +35,7 @@ from groundup.data.formats.table import table_rows
 from groundup.data.formats.text import text_pieces
 from groundup.data.records import Document
 from groundup.data.remarks import Remarks, Unreadable, count_first, reject_row
+from groundup.data.remote import Url
 from groundup.data.shapes.table import SHAPES, shape_of
 from groundup.data.sources import FORMATS, Paths, Source, list_sources
 
@@ -229,6 +230,13 @@ def opened(source: Source, remarks: Counter[str], read: Callable[[BinaryIO], Ite
             remarks.unreadable[str(source)] = error.reason
     except OSError as error:
         raise GroundupError(f"{source} cannot be read: {error.strerror or error}") from error
+    except GroundupError:
+        raise
+    except Exception as error:
+        if not isinstance(source.path, Url):
+            raise
+        # A store's client has errors of its own: a connection lost, a permission that ended.
+        raise GroundupError(f"{source} cannot be read: {type(error).__name__}: {error}; run it again") from error
 
 
 # ---- rows that are documents

@@ -209,7 +209,9 @@ class _Finder:
 
     def _is_known(self, name: str, n_bytes: int) -> bool:
         suffix = _suffix(name)
-        if suffix not in SUFFIXES:
+        if suffix == TOKEN_SUFFIX:
+            self._remarks["token files (.bin), left out: they are read when they are named"] += 1
+        elif suffix not in SUFFIXES:
             self._remarks[f"{suffix or 'nameless'} files, left out"] += 1
         elif n_bytes == 0:
             self._remarks["empty files, left out"] += 1
@@ -296,8 +298,8 @@ def _saved_dataset(folder: Path, remarks: Counter[str]) -> list[Path] | None:
         try:
             state = json.loads((folder / name).read_text(encoding="utf-8"))
             if name == "state.json":
-                return [folder / file["filename"] for file in state["_data_files"]]
-            splits = list(state["splits"])
+                return [folder / Path(file["filename"]).name for file in state["_data_files"]]  # never elsewhere
+            splits = [Path(split).name for split in state["splits"]]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         others = [split for split in splits if split != "train"] if "train" in splits else []
@@ -335,6 +337,8 @@ class _readable:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             raise GroundupError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        if isinstance(self.path, Url) and isinstance(error, Exception) and not isinstance(error, GroundupError):
+            raise GroundupError(f"{self.path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _stamp(status: os.stat_result) -> str:

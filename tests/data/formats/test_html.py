@@ -51,6 +51,13 @@ def test_the_charset_a_page_declares_is_believed_when_it_is_not_utf8(tmp_path: P
     assert "größer" in text_of(tmp_path / "lies.html")
 
 
+def test_a_charset_nobody_knows_is_not_believed(tmp_path: Path) -> None:
+    (tmp_path / "odd.html").write_bytes(PAGE.format(charset="x-klingon").encode("cp1252"))
+    with pytest.raises(GroundupError, match="its encoding cannot be told"):
+        text_of(tmp_path / "odd.html")
+    assert "größer" in text_of(tmp_path / "odd.html", encoding="cp1252")
+
+
 def test_a_short_page_gives_all_that_would_be_seen(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<p>Short one.</p><script>x()</script>")
     assert text_of(tmp_path / "a.html").strip() == "Short one."
