@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,3 +203,29 @@ def test_a_plan_of_another_version_is_said(tiny: dict, stories: Path, tmp_path: 
     (tmp_path / "run" / "plan.json").write_text("{}")
     with pytest.raises(gu.GroundupError, match=r"plan\.json"):
         gu.resume(tmp_path / "run")
+
+
+def test_a_changed_source_is_refused_before_training_and_on_resume(tiny: dict, stories: Path, tmp_path: Path):
+    text = tmp_path / "text"
+    shutil.copytree(stories, text)
+    tokenizer = gu.train_tokenizer(text, vocab_size=300)
+    gu.prepare(text, tokenizer, tmp_path / "data")
+    settings = {name: value for name, value in tiny.items() if name != "vocab_size"}
+    gu.pretrain(tmp_path / "data", out=tmp_path / "run", steps=2, **settings)
+
+    changed = text / "07.txt"
+    before = changed.read_text()
+    changed.write_text(before + "poison")
+    with pytest.raises(gu.GroundupError, match=rf"{changed} changed"):
+        gu.pretrain(tmp_path / "data", out=tmp_path / "refused", steps=2, **settings)
+    assert not (tmp_path / "refused").exists()
+    result = gu.pretrain(tmp_path / "data", out=tmp_path / "accepted", steps=2, changed_sources="accept", **settings)
+    assert result.outcome == "finished"
+
+    config, summary = (tmp_path / "run" / name for name in ("config.yaml", "summary.json"))
+    config.write_text(config.read_text().replace("steps: 2", "steps: 4"))
+    summary.unlink()
+    with pytest.raises(gu.GroundupError, match=rf"{changed} changed"):
+        gu.resume(tmp_path / "run")
+    assert not summary.exists()
+    assert gu.resume(tmp_path / "run", changed_sources="accept").outcome == "finished"

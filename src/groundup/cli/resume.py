@@ -9,10 +9,15 @@ import click
 
 @click.command(short_help="Go on with a run that was stopped or killed.")
 @click.argument("run", type=click.Path(path_type=Path))
-def command(run) -> None:
+@click.option(
+    "--changed-sources",
+    type=click.Choice(["refuse", "accept", "ignore"]),
+    help="What to do when a file the data was prepared from has changed; as the run began if left out.",
+)
+def command(run, changed_sources) -> None:
     """Go on with RUN (a run folder) from its last saved state; nothing else is needed."""
     from groundup.core.progress import Terminal
     from groundup.pretraining.pretrain import resume
 
-    if resume(run, reporter=Terminal()).interrupted:
+    if resume(run, changed_sources=changed_sources, reporter=Terminal()).interrupted:
         raise SystemExit(130)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -174,7 +175,7 @@ def prepare_token_files(
         n_bytes=n_bytes,
         remarks={},
         sources=[
-            asdict(f) | {"path": str(f.path), "n_bytes": f.path.stat().st_size, "sha256": sha}
+            asdict(f) | {"path": os.path.abspath(f.path), "n_bytes": f.path.stat().st_size, "sha256": sha}
             for f, sha in zip(files, hashes, strict=True)
         ],
     )

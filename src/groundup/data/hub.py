@@ -62,6 +62,19 @@ def fetch(name: str, remarks: Counter[str]) -> tuple[list[Path], Path, str]:
     return _training(paths, folder, files, remarks), folder, f"hf:{repository}@{folder.name}"
 
 
+def cached_file(name: str) -> Path | None:
+    """Where the file `hf:org/name@COMMIT/file` lies in the hub's cache, without asking the hub; None if it does not."""
+    found = _NAME.fullmatch(name)
+    try:
+        import huggingface_hub
+    except ImportError:
+        return None
+    if found is None or not found[3]:
+        return None
+    path = huggingface_hub.try_to_load_from_cache(found[1], found[3], revision=found[2], repo_type="dataset")
+    return Path(path) if isinstance(path, str) else None
+
+
 def _training(paths: list[Path], folder: Path, asked: str | None, remarks: Counter[str]) -> list[Path]:
     """The files of the training split, where files say what split they are of and no file was asked for by name."""
     if asked:

@@ -24,7 +24,6 @@ from groundup.data import store
 from groundup.data.foreign_tokens import are_token_files, prepare_token_files
 from groundup.data.formats.rows import listed
 from groundup.data.reading import Reading
-from groundup.data.remote import Url
 from groundup.data.sources import Paths, Source, described, hash_sources
 from groundup.data.split import DEFAULT_FRACTION, DEFAULT_MOST_BYTES, SidedPiece, sided_pieces, survey, utf8_bytes
 from groundup.data.store import SPLITS, TokenStore, token_dtype
@@ -37,6 +36,7 @@ from groundup.data.store_writing import (
     store_counts,
     write_manifest,
 )
+from groundup.data.verification import source_record
 
 if TYPE_CHECKING:
     from groundup.tokenization.tokenizer import Tokenizer
@@ -131,11 +131,7 @@ def prepare(
         n_documents=found.n_documents,
         n_bytes=found.n_bytes,
         remarks=dict(sorted(remarks.items())),
-        sources=[
-            {"path": str(source), "kind": source.kind, "n_bytes": source.n_bytes, "sha256": sha}
-            | ({"stamp": source.stamp} if isinstance(source.path, Url) else {})
-            for source, sha in zip(sources, hashes, strict=True)
-        ],
+        sources=[source_record(source, sha) for source, sha in zip(sources, hashes, strict=True)],
     )
     prepared = TokenStore.open(out, tokenizer.sha256, verify=False)
     for what, count in sorted(remarks.items()):

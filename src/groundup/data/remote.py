@@ -90,13 +90,14 @@ def open_remote(place: Url) -> BinaryIO:
 
 
 def remote_stamp(place: Url) -> str | None:
-    """The stamp of a remote file now; None when it is gone."""
+    """The stamp of a remote file now; None when it is gone. Raises `GroundupError` when its store does not answer."""
     files = _file_system(place.url)
-    try:
+    with _told(place.url):
         files.invalidate_cache()
-        return _described(place.url, files.info(place.url)).stamp
-    except OSError:
-        return None
+        try:
+            return _described(place.url, files.info(place.url)).stamp
+        except FileNotFoundError:
+            return None
 
 
 def _described(url: str, info: dict[str, Any], files: Any = None) -> RemoteFile:

@@ -12,6 +12,7 @@ import pydantic
 from pydantic import Field
 
 from groundup.core.config import Config, Count, Seconds
+from groundup.data.verification import ChangedSources
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -36,6 +37,11 @@ class PretrainConfig(Config):
     )
     validation_fraction: Fraction | None = Field(
         default=None, description="Share of the text kept for validation; a tenth, at most 20 MB, if left out."
+    )
+    changed_sources: ChangedSources = Field(
+        default="refuse",
+        description="What to do when a file the data was prepared from has changed: accept trains on what was prepared, "
+        "ignore does not even look.",
     )
     tokenizer: str | None = Field(default=None, description="A tokenizer folder; trained on the text if left out.")
     tokenizer_algorithm: Literal["bpe", "char"] = Field(default="bpe", description="Kind of tokenizer to train.")

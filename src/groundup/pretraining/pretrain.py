@@ -29,6 +29,7 @@ from groundup.core.progress import QUIET, Reporter
 from groundup.core.runs import RunFolder
 from groundup.data.batches import TrainingBatches
 from groundup.data.store import TokenStore
+from groundup.data.verification import ChangedSources, verify_sources
 from groundup.data.windows import Windows
 from groundup.inspect.run_report import write_report
 from groundup.models import LanguageModel, build_model
@@ -94,15 +95,19 @@ def pretrain(
             raise
 
 
-def resume(run: str | Path, *, reporter: Reporter = QUIET) -> PretrainResult:
+def resume(
+    run: str | Path, *, changed_sources: ChangedSources | None = None, reporter: Reporter = QUIET
+) -> PretrainResult:
     """Go on with a run that was stopped or killed, from whatever it had finished.
+
+    `changed_sources` wins over the run's own setting, for when a source changed since the run began.
 
     With a budget in steps, tokens or epochs the weights become those of a run that was never stopped, to the bit (CPU, same number
     of threads). Raises `GroundupError` when the folder holds no run, or its data or tokenizer have changed.
     """
     config = PretrainConfig.read(RunFolder.open(run).config)
     with join_ranks(pick_device(config.device)) as ranks:
-        return _go_on(Path(run), ranks, reporter)
+        return _go_on(Path(run), ranks, reporter, changed_sources)
 
 
 def _undo(path: Path, before: set[Path]) -> None:
@@ -115,17 +120,21 @@ def _undo(path: Path, before: set[Path]) -> None:
         path.rmdir()
 
 
-def _go_on(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
+def _go_on(
+    path: Path, ranks: Ranks, reporter: Reporter, changed_sources: ChangedSources | None = None
+) -> PretrainResult:
     if not ranks.is_main:
         return _follow(path, ranks)
     try:
-        return _make_what_is_missing(path, ranks, reporter)
+        return _make_what_is_missing(path, ranks, reporter, changed_sources)
     except KeyboardInterrupt:
         reporter.say(f"stopped; go on with: groundup resume {shlex.quote(str(path))}")
         raise
 
 
-def _make_what_is_missing(path: Path, ranks: Ranks, reporter: Reporter) -> PretrainResult:
+def _make_what_is_missing(
+    path: Path, ranks: Ranks, reporter: Reporter, changed_sources: ChangedSources | None
+) -> PretrainResult:
     with RunFolder.open(path, writing=True) as run:
         began = time.perf_counter()
         config = PretrainConfig.read(run.config)
@@ -138,6 +147,7 @@ def _make_what_is_missing(path: Path, ranks: Ranks, reporter: Reporter) -> Pretr
             return PretrainResult(
                 path, "finished", done.val_loss, done.val_perplexity, done.val_bits_per_byte, max_logit_difference=None
             )
+        verify_sources([store], changed_sources or config.changed_sources, reporter=reporter)
         is_new = not run.plan.exists()
         config, plan = resolve(config, run, store, tokenizer, reporter, world_size=ranks.world_size)
         planned = time.perf_counter() if is_new else None
