@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
-    from groundup.data.prepare import prepare
+    from groundup.data.prepare import prepare, prepare_on_cluster
     from groundup.data.reading import read_documents
     from groundup.data.reading_records import read_records
     from groundup.data.store import TokenStore
@@ -43,6 +43,7 @@ _HOME = {
     "load": "generation.text_model",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
+    "prepare_on_cluster": "data.prepare",
     "pretrain": "pretraining.pretrain",
     "quickstart": "pretraining.quickstart",
     "read_documents": "data.reading",
@@ -62,6 +63,7 @@ __all__ = [
     "load",
     "plan",
     "prepare",
+    "prepare_on_cluster",
     "pretrain",
     "quickstart",
     "read_documents",

@@ -16,8 +16,7 @@ import pytest
 
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
-from groundup.data import decoding, store_writing
-from groundup.data import prepare as prepare_module
+from groundup.data import decoding, store_writing, units
 from groundup.data.prepare import prepare
 from groundup.data.store import TokenSplit, TokenStore
 from groundup.data.windows import Windows
@@ -77,7 +76,7 @@ def test_every_document_is_its_ids_and_then_end_of_text(tmp_path: Path, tokenize
 def test_a_long_document_cut_into_units_has_the_ids_of_the_whole(
     tmp_path: Path, tokenizer, monkeypatch, block: int
 ) -> None:
-    monkeypatch.setattr(prepare_module, "_UNIT_CHARACTERS", 300)
+    monkeypatch.setattr(units, "_UNIT_CHARACTERS", 300)
     monkeypatch.setattr(decoding, "BLOCK_BYTES", block)
     texts = [story(i, 1000) for i in range(2)]
     for i, text in enumerate(texts):
@@ -97,14 +96,14 @@ def test_units_of_the_real_tokenizer_have_the_ids_of_the_whole(tmp_path: Path, s
     text = (shared_data / "corpora/the-verdict.txt").read_text()
     (tmp_path / "a.txt").write_text(text)
     tokenizer = train_tokenizer(tmp_path / "a.txt", vocab_size=600)
-    monkeypatch.setattr(prepare_module, "_UNIT_CHARACTERS", 50)
+    monkeypatch.setattr(units, "_UNIT_CHARACTERS", 50)
     store = prepare(tmp_path / "a.txt", tokenizer, tmp_path / "data", validation_fraction=0)
     assert all_ids(store.split("train")) == [*tokenizer.encode(text), tokenizer.eos_id]
 
 
 def test_text_without_a_safe_cut_is_cut_all_the_same_and_told(tmp_path: Path, tokenizer, monkeypatch) -> None:
-    monkeypatch.setattr(prepare_module, "_UNIT_CHARACTERS", 100)
-    monkeypatch.setattr(prepare_module, "_LONGEST_UNIT", 400)
+    monkeypatch.setattr(units, "_UNIT_CHARACTERS", 100)
+    monkeypatch.setattr(units, "_LONGEST_UNIT", 400)
     (tmp_path / "a.txt").write_text("x" * 1000)
     reporter = Listening()
     store = prepare(tmp_path / "a.txt", tokenizer, tmp_path / "data", validation_fraction=0, reporter=reporter)

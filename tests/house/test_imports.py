@@ -36,7 +36,7 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "pyarrow": {"data"},
     "huggingface_hub": {"checkpoints", "data"},
     "tiktoken": {"tokenization"},
-    **{library: {"data"} for library in ("chardet", "docx", "fsspec", "pypdf", "trafilatura")},
+    **{library: {"data"} for library in ("chardet", "datatrove", "docx", "fsspec", "loguru", "pypdf", "trafilatura")},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
 }

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from groundup.core.config import C, Config, read_yaml
+from groundup.core.errors import GroundupError
 
 
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
@@ -37,6 +38,15 @@ def config_from(config: type[C], file: Path | None, flags: dict[str, Any]) -> C:
     if file is None:
         return config.build(chosen, source="the flags")
     return config.build(read_yaml(file) | chosen, source=str(file))
+
+
+def key_values(flag: str, values: Iterable[str], form: str = "KEY=VALUE") -> dict[str, str]:
+    """`("text=body",)` as `{"text": "body"}`, as a flag that may be given more than once collects it."""
+    pairs = [value.partition("=") for value in values]
+    for key, equals, value in pairs:
+        if not key or not value:
+            raise GroundupError(f"{flag} {key}{equals}{value}: write {form}")
+    return {key: value for key, _, value in pairs}
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

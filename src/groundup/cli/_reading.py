@@ -7,8 +7,7 @@ from functools import wraps
 
 import click
 
-from groundup.cli._options import config_options, given
-from groundup.core.errors import GroundupError
+from groundup.cli._options import config_options, given, key_values
 from groundup.pretraining.config import PretrainConfig
 
 READING = ("text_field", "separator", "format", "encoding", "on_bad_row")
@@ -16,13 +15,7 @@ READING = ("text_field", "separator", "format", "encoding", "on_bad_row")
 
 def _pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
     """`("text=body",)` as `{"text": "body"}`; None when nothing was given."""
-    if not values:
-        return None
-    for value in values:
-        ours, _, theirs = value.partition("=")
-        if not ours or not theirs:
-            raise GroundupError(f"--map {value}: write OURS=THEIRS, as in --map text=body")
-    return {ours: theirs for ours, _, theirs in (value.partition("=") for value in values)}
+    return key_values("--map", values, "OURS=THEIRS, as in --map text=body") if values else None
 
 
 map_option = click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from groundup.cli._options import key_values
 from groundup.cli._reading import reading_options
 
 
@@ -20,31 +21,62 @@ from groundup.cli._reading import reading_options
     "--validation-fraction", type=float, help="Share kept for validation; a tenth, at most 20 MB, if left out."
 )
 @click.option("--threads", type=int, help="CPU threads; all cores if left out.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes that share the files among them, --threads each (1 then)."
+)
+@click.option(
+    "--slurm",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Prepare on a slurm cluster: partition=NAME, time=HH:MM:SS, mem_per_cpu_gb=N, and anything sbatch knows.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
-def command(text, tokenizer_folder, out, reading, validation_fraction, threads, seed) -> None:
+def command(text, tokenizer_folder, out, reading, validation_fraction, threads, workers, slurm, seed) -> None:
     """Encode TEXT into a token store.
 
     TEXT is files and folders of .txt .md .html .pdf .docx .jsonl .json .csv .tsv .parquet .arrow (packed or in a .zip too), places
     like s3://bucket/folder, datasets like hf:organisation/name; or token files of nanoGPT and llm.c (train.bin val.bin).
 
     Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
+
+    Many files are prepared faster by --workers, on this machine, or with --slurm by a cluster; the tokens are the same to
+    the byte. With --slurm (extra groundup[scale]) the work is queued; the same command tells how far it is.
     """
     from groundup.core.progress import Terminal
-    from groundup.data.prepare import prepare
+    from groundup.data.prepare import prepare, prepare_on_cluster
+    from groundup.data.reading import Reading
     from groundup.tokenization.tokenizer import Tokenizer
 
     reporter = Terminal()
     tokenizer = Tokenizer.load(tokenizer_folder)
-    store = prepare(
-        text,
-        tokenizer,
-        out,
-        validation_fraction=validation_fraction,
-        **reading,
-        n_threads=threads,
-        seed=seed,
-        reporter=reporter,
-    )
+    if slurm:
+        store = prepare_on_cluster(
+            text,
+            tokenizer,
+            out,
+            key_values("--slurm", slurm),
+            reading=Reading(**reading),
+            validation_fraction=validation_fraction,
+            n_threads=threads or 1,
+            n_workers=workers or -1,
+            seed=seed,
+            reporter=reporter,
+        )
+        if store is None:
+            reporter.say("next        the same command again: it tells how far the work is")
+            return
+    else:
+        store = prepare(
+            text,
+            tokenizer,
+            out,
+            validation_fraction=validation_fraction,
+            **reading,
+            n_threads=threads,
+            n_workers=workers,
+            seed=seed,
+            reporter=reporter,
+        )
     for name in ("train", "validation"):
         split = store.split(name)
         reporter.say(

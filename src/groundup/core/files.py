@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from groundup.core.errors import GroundupError
 
@@ -62,12 +62,20 @@ def write_atomically(path: str | Path, content: str | bytes | bytearray) -> None
     path = Path(path)
     # A file name that is not UTF-8 reaches us as lone surrogates; JSON and YAML read their escapes back unchanged.
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    with file_written_atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def file_written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Give a temporary file to write to; on success it becomes `path`, on an error it vanishes. The folder must exist."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with clear_write_errors(path):
         try:
             with open(temporary, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

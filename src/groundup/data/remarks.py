@@ -7,10 +7,12 @@ rows fills no memory. `Remarks` remembers the first hundred places too.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from groundup.core.errors import GroundupError
 
 MOST_PLACES = 100
+_FIRST = " (first: "
 
 
 class Unreadable(GroundupError):
@@ -37,12 +39,20 @@ class Remarks(Counter[str]):
 
 def count_first(remarks: Counter[str], what: str, place: object) -> None:
     """Count one more `what`; the sentence keeps the first place it was met at."""
-    beginning = f"{what} (first: "
+    beginning = what + _FIRST
     for known in remarks:
         if known.startswith(beginning):
             remarks[known] += 1
             return
     remarks[f"{beginning}{place})"] = 1
+
+
+def add_remarks(remarks: Counter[str], later: Mapping[str, int]) -> None:
+    """Add what was remarked on later files; of a sentence with a first place, the earlier place stays."""
+    for what, count in later.items():
+        beginning, first, _ = what.partition(_FIRST)
+        known = next((known for known in remarks if first and known.startswith(beginning + first)), what)
+        remarks[known] += count
 
 
 def reject_row(

@@ -60,23 +60,36 @@ class Survey:
     borders: tuple[int, ...] = ()
 
 
-def survey(
+class Counts:
+    """What was found in some sources: what a split is decided by. Those of later sources can be added."""
+
+    def __init__(self) -> None:
+        self.n_documents = 0
+        self.bucket_bytes = np.zeros(_N_BUCKETS, np.int64)
+        self.lengths: list[int] = []  # of documents in characters, while there are few
+
+    @property
+    def n_bytes(self) -> int:
+        return int(self.bucket_bytes.sum())
+
+    def add(self, n_documents: int, buckets: np.ndarray, sizes: np.ndarray, lengths: Sequence[int]) -> None:
+        """Add what was counted elsewhere; `buckets` are those that are not empty, `sizes` their bytes."""
+        self.n_documents += n_documents
+        self.bucket_bytes[buckets] += sizes
+        self.lengths += lengths[: _MOST_TO_CUT - len(self.lengths)]
+
+
+def count(
     sources: Sequence[Source],
     reading: Reading,
-    *,
-    fraction: float | None = None,
-    seed: int = 0,
-    remarks: Counter[str] | None = None,
+    seed: int,
+    remarks: Counter[str],
     advance: Callable[[int], None] = lambda n_bytes: None,
-) -> Survey:
-    """Read everything once, count it and decide the split; `advance` hears how many bytes of files were read."""
-    if fraction is not None and not 0 <= fraction < 1:
-        raise GroundupError(f"validation_fraction is {fraction}; it must be at least 0 and less than 1")
-    remarks = Counter() if remarks is None else remarks
-    bucket_bytes = np.zeros(_N_BUCKETS, np.int64)
+) -> Counts:
+    """Read `sources` once and count; `advance` hears how many bytes of files were read."""
+    counts = Counts()
     buckets, sizes = array("I"), array("Q")  # of the pieces since the last time they were added up
-    lengths: list[int] = []  # in characters, while there are few
-    n_documents, n_characters, is_first, bucket = 0, 0, True, 0
+    n_characters, is_first, bucket = 0, True, 0
     bucket_of = hasher(seed)
     for source in sources:
         n_read = told = 0
@@ -94,15 +107,48 @@ def survey(
             n_characters += len(text)
             is_first = ends
             if ends:
-                n_documents += 1
-                if n_documents <= _MOST_TO_CUT:
-                    lengths.append(n_characters)
+                counts.n_documents += 1
+                if counts.n_documents <= _MOST_TO_CUT:
+                    counts.lengths.append(n_characters)
                 n_characters = 0
                 if len(buckets) >= 1 << 16:
-                    _add_up(bucket_bytes, buckets, sizes)
+                    _add_up(counts.bucket_bytes, buckets, sizes)
         advance(source.n_bytes - told)
-    _add_up(bucket_bytes, buckets, sizes)
-    n_bytes = int(bucket_bytes.sum())
+    _add_up(counts.bucket_bytes, buckets, sizes)
+    return counts
+
+
+def check_fraction(fraction: float | None) -> None:
+    """Refuse a share for validation that is none."""
+    if fraction is not None and not 0 <= fraction < 1:
+        raise GroundupError(f"validation_fraction is {fraction}; it must be at least 0 and less than 1")
+
+
+def survey(
+    sources: Sequence[Source],
+    reading: Reading,
+    *,
+    fraction: float | None = None,
+    seed: int = 0,
+    remarks: Counter[str] | None = None,
+    advance: Callable[[int], None] = lambda n_bytes: None,
+) -> Survey:
+    """Read everything once, count it and decide the split; `advance` hears how many bytes of files were read."""
+    check_fraction(fraction)
+    remarks = Counter() if remarks is None else remarks
+    return decide(count(sources, reading, seed, remarks, advance), sources, reading, fraction, seed, remarks)
+
+
+def decide(
+    counts: Counts,
+    sources: Sequence[Source],
+    reading: Reading,
+    fraction: float | None,
+    seed: int,
+    remarks: Counter[str],
+) -> Survey:
+    """The split that follows from what was counted in all `sources`."""
+    n_documents, n_bytes = counts.n_documents, counts.n_bytes
     if n_documents == 0:
         why = "; ".join(f"{count:,} {what}" for what, count in sorted(remarks.items()))
         raise GroundupError(f"{', '.join(map(str, sources[:3]))}: no text in there{f' ({why})' if why else ''}")
@@ -113,7 +159,7 @@ def survey(
     if budget == 0:
         return Survey(n_documents, n_bytes, "none", seed)
     if n_documents >= _FEWEST_DOCUMENTS:
-        sides = _choose_buckets(bucket_bytes, budget, fall_back=n_documents > _MOST_TO_CUT)
+        sides = _choose_buckets(counts.bucket_bytes, budget, fall_back=n_documents > _MOST_TO_CUT)
         if sides is not None:
             return Survey(n_documents, n_bytes, "document", seed, sides=sides)
     if n_documents > _MOST_TO_CUT:
@@ -121,7 +167,7 @@ def survey(
             f"all {n_documents:,} documents are the same text, so none can be kept for validation; "
             "remove the copies, or pass validation_fraction 0"
         )
-    borders = _find_borders(sources, reading, lengths, budget / n_bytes)
+    borders = _find_borders(sources, reading, counts.lengths, budget / n_bytes)
     return Survey(n_documents, n_bytes, "block", seed, borders=borders)
 
 
@@ -140,8 +186,9 @@ def utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def assign(pieces: Iterable[Piece], found: Survey) -> Iterator[SidedPiece]:
-    """Give every piece its side; `pieces` are those of all documents the survey saw, in the same order.
+def assign(pieces: Iterable[Piece], found: Survey, first_document: int = 0) -> Iterator[SidedPiece]:
+    """Give every piece its side; `pieces` are those of the documents the survey saw, in the same order, from number
+    `first_document` on.
 
     A document cut by blocks: its head is closed by end of text only where another document's head follows, to keep
     the two apart; its tail is closed as the document was.
@@ -157,7 +204,7 @@ def assign(pieces: Iterable[Piece], found: Survey) -> Iterator[SidedPiece]:
             yield side, text, ends
             is_first = ends
     else:
-        document, position = 0, 0
+        document, position = first_document, 0
         for text, ends in pieces:
             at = found.borders[document] - position
             if at > len(text) or (at == len(text) and ends):
@@ -172,9 +219,16 @@ def assign(pieces: Iterable[Piece], found: Survey) -> Iterator[SidedPiece]:
 
 
 def sided_pieces(
-    sources: Sequence[Source], reading: Reading, found: Survey, remarks: Counter[str] | None = None
+    sources: Sequence[Source],
+    reading: Reading,
+    found: Survey,
+    remarks: Counter[str] | None = None,
+    first_document: int = 0,
 ) -> Iterator[SidedPiece]:
-    """Every piece of the corpus with its side. Raises `GroundupError` when a file is not what the survey read."""
+    """Every piece of `sources` with its side; `first_document` is the number of their first among all.
+
+    Raises `GroundupError` when a file is not what the survey read.
+    """
     ignored = Counter() if remarks is None else remarks
 
     def pieces() -> Iterator[Piece]:
@@ -183,7 +237,7 @@ def sided_pieces(
             yield from read_pieces(source, reading, ignored)
             check_unchanged(source)
 
-    return assign(pieces(), found)
+    return assign(pieces(), found, first_document)
 
 
 def check_unchanged(source: Source) -> None:

@@ -7,6 +7,11 @@ as the journal holds goes on where it was stopped.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +23,14 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import clear_write_errors, read_json, readable_bytes, write_json
 from groundup.data import store
 from groundup.data.store import JOURNAL, MANIFEST, SPLITS, ShardRecord, TokenStore, write_shard
+from groundup.data.verification import source_record
 
 if TYPE_CHECKING:
+    from groundup.data.sources import Source
+    from groundup.data.split import Survey
     from groundup.tokenization.tokenizer import Tokenizer
+
+PARTS = "preparing"  # the folder of what workers have finished, until there is a manifest
 
 TOKENS_PER_SHARD = 1 << 24  # 32 MB of u16, about 60 MB of text: what a kill can cost is a few seconds of work
 
@@ -153,6 +163,25 @@ class ShardWriter:
         if self._n_tokens >= self._tokens_per_shard:
             self.finish()
 
+    def add_run(self, tokens: np.ndarray, sizes: np.ndarray, ends: np.ndarray, n_bytes: np.ndarray) -> None:
+        """Add many units at once: `tokens` are theirs, ends of text in place; the rest holds a value for each unit."""
+        borders = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        begun = 0  # units of the run that were taken
+        while begun < len(sizes):
+            room = borders[begun] + self._tokens_per_shard - self._n_tokens
+            stop = min(int(np.searchsorted(borders, room)), len(sizes))  # the shard is full after this many
+            part = slice(begun, stop)
+            begins = np.concatenate([[not self._in_document], ends[begun : stop - 1]])
+            self._starts += (borders[part][begins.astype(bool)] - borders[begun] + self._n_tokens).tolist()
+            self._parts.append(tokens[borders[begun] : borders[stop]])
+            self._n_tokens += int(borders[stop] - borders[begun])
+            self._n_bytes += int(n_bytes[part].sum())
+            self._in_document = not ends[stop - 1]
+            self.n_units += stop - begun
+            begun = stop
+            if self._n_tokens >= self._tokens_per_shard:
+                self.finish()
+
     def finish(self) -> None:
         """Write what is gathered as a shard, and then into the journal that it is there."""
         if not self._parts:
@@ -164,6 +193,40 @@ class ShardWriter:
         progress.n_units, progress.in_document = self.n_units, self._in_document
         self._journal.write()
         self._clear()
+
+
+def store_key(tokenizer: Tokenizer, settings: dict[str, Any], sources: Sequence[Source], hashes: Sequence[str]) -> str:
+    """One hash over all that decides the bytes of a store made from text."""
+    contents = [
+        (source.kind, source.compression, source.member, sha) for source, sha in zip(sources, hashes, strict=True)
+    ]
+    decisive = [store.VERSION, tokenizer.sha256, tokenizer.vocab_size, tokenizer.eos_id, settings, contents]
+    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+
+def finish_store(
+    out: Path,
+    journal: Journal,
+    tokenizer: Tokenizer,
+    settings: dict[str, Any],
+    found: Survey,
+    remarks: Counter[str],
+    sources: Sequence[Source],
+    hashes: Sequence[str],
+) -> TokenStore:
+    """Write the manifest of a store made from text, and open it."""
+    write_manifest(
+        out,
+        journal,
+        tokenizer,
+        settings=settings,
+        split_by=found.by,
+        n_documents=found.n_documents,
+        n_bytes=found.n_bytes,
+        remarks=dict(sorted(remarks.items())),
+        sources=[source_record(source, sha) for source, sha in zip(sources, hashes, strict=True)],
+    )
+    return TokenStore.open(out, tokenizer.sha256, verify=False)
 
 
 def write_manifest(out: Path, journal: Journal, tokenizer: Tokenizer, **facts: Any) -> None:
@@ -185,6 +248,7 @@ def write_manifest(out: Path, journal: Journal, tokenizer: Tokenizer, **facts: A
         },
     )
     (out / JOURNAL).unlink()
+    shutil.rmtree(out / PARTS, ignore_errors=True)
 
 
 def _summary(progress: Progress) -> dict[str, Any]:
