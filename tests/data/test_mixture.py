@@ -110,7 +110,7 @@ def test_a_mixture_of_two_stores(stores: dict[str, Path]) -> None:
     sizes = [store.store.split("train").n_tokens for store in found.sources]
     assert found.n_tokens("train") == sum(sizes)
     assert [share for *_, share in found.validation_shares()] == pytest.approx([0.25, 0.75])
-    rows = found.training_rows(16, packing="best-fit", stride=None)
+    rows = found.rows(16, packing="best-fit", stride=None)
     assert [each.split.n_tokens for each in rows] == sizes
     assert settled_mix(given_mix, found) == given_mix
 
@@ -147,4 +147,4 @@ def test_a_source_shorter_than_a_row_is_named(stores: dict[str, Path]) -> None:
     found = Mixture.open(mix(f"few={stores['small']}:1", f"many={stores['large']}:3"))
     n = found.sources[0].store.split("train").n_tokens
     with pytest.raises(GroundupError, match=r"source few of the mixture.*one window"):
-        found.training_rows(n, packing="windows", stride=None)
+        found.rows(n, packing="windows", stride=None)

@@ -1,9 +1,8 @@
 """Batches: what the training loop asks for at a step, and what an evaluation reads.
 
-The batch of a step is a pure function of (seed, step): a source's rows are laid end to end, epoch after epoch, each
-epoch in its own order; the sources of a mixture take turns (interleave.py); and step s takes rows s * batch_size onwards.
-Every rank takes its part of the same rows; so a run resumes mid-epoch from the step alone, and a change of world size keeps
-the stream (levanter's idea).
+The batch of a step is a pure function of (seed, step): step s takes places s * batch_size onwards of the stream of rows
+(stream.py), and every rank its part of the same rows. So a run resumes mid-epoch from the step alone, and a change of world
+size keeps the stream (levanter's idea).
 
 Shapes: B rows of a micro-batch, T positions (context_length).
 """
@@ -19,9 +18,9 @@ import torch
 
 from groundup.core.errors import GroundupError
 from groundup.data.dropping import drop_tokens
-from groundup.data.interleave import Interleave, rows_per_epoch
-from groundup.data.order import Permutation
+from groundup.data.interleave import rows_per_epoch
 from groundup.data.packing import PackedRows, Rows
+from groundup.data.stream import RowStream
 from groundup.data.windows import IGNORED_LABEL, Windows
 
 
@@ -91,14 +90,12 @@ class TrainingBatches:
             )
         assert 0 <= rank < world_size, (rank, world_size)
         self.rows = (rows,) if isinstance(rows, Windows | PackedRows) else tuple(rows)
-        assert len(self.rows) == len(parts), (len(self.rows), parts)
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
         self._seed = seed
         self._drop_tokens = drop_tokens
         self._mine = np.arange(rank * n_rows, (rank + 1) * n_rows)
-        self._interleave = Interleave(parts)
-        self._orders: dict[int, tuple[int, Permutation]] = {}  # source -> (epoch, its order)
+        self._stream = RowStream([len(each) for each in self.rows], parts, seed)
 
     def __call__(self, step: int) -> list[Batch]:
         """The micro-batches of step 0, 1, 2, ..."""
@@ -111,24 +108,7 @@ class TrainingBatches:
 
     def row_indices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """(source, row of it) of each row this rank reads at a step, int64 [batch_size / world_size]."""
-        sources, places = self._interleave(step * self.batch_size + self._mine)
-        indices = np.empty_like(places)
-        for source in np.unique(sources).tolist():
-            of_source = sources == source
-            epochs, positions = np.divmod(places[of_source], len(self.rows[source]))
-            found = np.empty_like(positions)
-            for epoch in np.unique(epochs).tolist():
-                here = epochs == epoch
-                found[here] = self._order_of(source, epoch)(positions[here])
-            indices[of_source] = found
-        return sources, indices
-
-    def _order_of(self, source: int, epoch: int) -> Permutation:
-        kept_epoch, order = self._orders.get(source, (-1, None))
-        if order is None or kept_epoch != epoch:
-            order = Permutation(len(self.rows[source]), self._seed, epoch, source)
-            self._orders[source] = epoch, order
-        return order
+        return self._stream(step * self.batch_size + self._mine)
 
     def _batch(self, sources: np.ndarray, indices: np.ndarray, numbers: np.ndarray) -> Batch:
         shape = (len(indices), self.rows[0].context_length)
@@ -157,7 +137,7 @@ class TrainingBatches:
 
         Tokens of packed rows are counted at the mean of a row, so within an epoch they may be off by its padding.
         """
-        counts = self._interleave.counts(n_steps * self.batch_size).tolist()
+        counts = self._stream.interleave.counts(n_steps * self.batch_size).tolist()
         return [
             Progress(n, round(n * rows.tokens_per_row), n / len(rows))
             for n, rows in zip(counts, self.rows, strict=True)
@@ -166,7 +146,7 @@ class TrainingBatches:
     @property
     def steps_per_epoch(self) -> float:
         """Steps in which the average row is read once (each of them, if there is one source); seldom a whole number."""
-        return rows_per_epoch([len(rows) for rows in self.rows], self._interleave.parts) / self.batch_size
+        return rows_per_epoch(self._stream.n_rows, self._stream.interleave.parts) / self.batch_size
 
 
 class EvaluationBatches:

@@ -169,13 +169,18 @@ class Mixture:
         total = sum(source.part for source, _ in with_text)
         return [(source, split, source.part / total) for source, split in with_text]
 
-    def training_rows(self, context_length: int, *, packing: str, stride: int | None) -> list[Rows]:
-        """The rows of each source. Raises `GroundupError` naming the source whose text is shorter than a row."""
+    def rows(
+        self, context_length: int, *, packing: str = "windows", stride: int | None = None, split: str = "train"
+    ) -> list[Rows]:
+        """The rows of each source, as `training_rows` makes them.
+
+        Raises `GroundupError` naming the source whose text is shorter than a row.
+        """
         found = []
         for source in self.sources:
             try:
-                split = source.store.split("train")
-                found.append(training_rows(split, context_length, packing=packing, stride=stride))
+                tokens = source.store.split(split)
+                found.append(training_rows(tokens, context_length, packing=packing, stride=stride))
             except GroundupError as error:
                 raise GroundupError(
                     f"source {source.name} of the mixture: {error}" if source.name else str(error)

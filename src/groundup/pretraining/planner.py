@@ -78,7 +78,7 @@ class _Planner:
         shortest = min(split.n_tokens for split in mixture.splits("train"))
         suits = min(default_context_length(self.n_train_tokens), shortest - 1)
         self.context_length = config.context_length or max(1, suits)
-        self.rows = mixture.training_rows(self.context_length, packing=config.packing, stride=config.stride)
+        self.rows = mixture.rows(self.context_length, packing=config.packing, stride=config.stride)
         self.rows_per_epoch = rows_per_epoch([len(rows) for rows in self.rows], self.parts)
         bytes_per_token = sum(share * split.n_bytes / split.n_tokens for _, split, share in mixture.validation_shares())
         self.bits_per_nat_a_token = 1 / (math.log(2) * bytes_per_token) if bytes_per_token else 0.0

@@ -203,7 +203,7 @@ class _Training:
         model = build_model(model_config(config, tokenizer), config.seed).to(ranks.device)
         model.compute_dtype = DTYPES[config.precision]
         batches = TrainingBatches(
-            mixture.training_rows(config.context_length, packing=config.packing, stride=config.stride),
+            mixture.rows(config.context_length, packing=config.packing, stride=config.stride),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size,
             seed=config.seed,

@@ -11,7 +11,7 @@ from groundup.pretraining.plan import Plan, readable_count
 
 def said_reading(mixture: Mixture, config: PretrainConfig, plan: Plan) -> list[str]:
     """Lines on what each source gives to the run of a plan, and on what the rows cut."""
-    rows = mixture.training_rows(plan.context_length, packing=config.packing, stride=config.stride)
+    rows = mixture.rows(plan.context_length, packing=config.packing, stride=config.stride)
     lines = []
     if mixture.is_mixed:
         batches = TrainingBatches(
