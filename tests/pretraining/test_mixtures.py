@@ -146,7 +146,7 @@ def test_a_plan_of_a_mixture_tells_epochs_and_cuts(settings: dict, stores: dict[
         ({"data": ["x"]}, ["data", "mix"]),
         ({"mix_alpha": 0.5}, ["mix_alpha"]),
         ({"mix": ["web=nowhere:1", "law=nowhere2:1"]}, ["source web", "nowhere"]),
-        ({"mix": ["web=nowhere:-1", "law=x:1"]}, ["weight", "-1"]),
+        ({"mix": ["web=nowhere:-1", "law=x:1"]}, ["the weight of web is -1"]),
         ({"stride": 4}, ["stride 4", "best-fit"]),
         ({"drop_tokens": 32}, ["drop_tokens 32", "context_length 32"]),
         ({"packing": "bestfit"}, ["packing", "bestfit"]),

@@ -52,9 +52,9 @@ def test_rows_of_a_mixture_come_in_the_order_of_the_training(run: Path, stories:
     [
         ({}, ["nothing to show", "--mix"]),
         ({"data": "nowhere"}, ["nowhere", "groundup data prepare"]),
-        ({"first": 10**6}, ["1 from 1000000 on", "rows 0 to"]),
-        ({"first": -1}, ["rows 0 to"]),
-        ({"count": 0}, ["rows 0 to"]),
+        ({"first": 10**6}, ["--window 1,000,000", "are 0 to"]),
+        ({"first": -1}, ["are 0 to"]),
+        ({"count": 0}, ["are 0 to"]),
         ({"packing": "best-fit", "stride": 3}, ["stride 3"]),
         ({"packing": "tight"}, ["packing", "tight"]),
         ({"context_length": 0}, ["context_length", "0"]),

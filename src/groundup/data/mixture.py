@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Any
 
 import pydantic
 
@@ -35,9 +35,7 @@ class MixSource(Config):
 
     name: str = pydantic.Field(description="What its figures are called.")
     data: str = pydantic.Field(description="A prepared data folder.")
-    weight: Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)] | None = pydantic.Field(
-        default=None, description="Its share of the rows; weights need not sum to 1."
-    )
+    weight: float | None = pydantic.Field(default=None, description="Its share of the rows; weights need not sum to 1.")
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -62,6 +60,12 @@ class MixSource(Config):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             raise ValueError(f"{name!r} is no name for a source; use letters, digits, _ . and -")
         return name
+
+    @pydantic.model_validator(mode="after")
+    def _positive_weight(self) -> MixSource:
+        if self.weight is not None and not 0 < self.weight < math.inf:
+            raise ValueError(f"the weight of {self.name} is {self.weight:g}; it must be a number above 0")
+        return self
 
 
 Mix = tuple[MixSource, ...]

@@ -49,8 +49,8 @@ def rows_to_show(
     )
     n_rows = [len(each) for each in rows]
     if first < 0 or count < 1 or (not mixture.is_mixed and first + count > n_rows[0]):
-        last = "" if mixture.is_mixed else f" to {n_rows[0] - 1:,}"
-        raise GroundupError(f"{count} from {first} on: the {split} split has rows 0{last}")
+        there = "are numbered from 0 on" if mixture.is_mixed else f"are 0 to {n_rows[0] - 1:,}"
+        raise GroundupError(f"--window {first:,} --count {count:,}: the windows or rows of the {split} split {there}")
     places = np.arange(first, first + count)
     if mixture.is_mixed:
         chosen = list(

@@ -21,7 +21,7 @@ from groundup.core.runs import (
 )
 from groundup.data.batches import Progress
 from groundup.data.mixture import Mixture
-from groundup.data.store import SPLITS, TokenStore
+from groundup.data.store import SPLITS
 from groundup.evaluation.perplexity import Scores
 from groundup.models.base import LanguageModel
 from groundup.pretraining.config import PretrainConfig
@@ -96,7 +96,7 @@ def summarize(
             "parameters": f"{n_parameters:,} ({model.n_parameters(embeddings=False):,} without embedding and head)",
             "arithmetic": config.precision + (", compiled" if config.compile == "on" else ""),
         },
-        tokenizer=tokenizer_summary(mixture.store, tokenizer),
+        tokenizer=tokenizer_summary(mixture, tokenizer),
         data=data_summary(mixture, progress, scores),
         cost=CostSummary(
             training_seconds=training_seconds,
@@ -118,16 +118,17 @@ def summarize(
     )
 
 
-def tokenizer_summary(store: TokenStore, tokenizer: Tokenizer) -> TokenizerSummary:
-    """The tokenizer and how it cuts the beginning of the validation (else the training) text."""
-    split = store.split("validation") if store.split("validation").n_tokens else store.split("train")
+def tokenizer_summary(mixture: Mixture, tokenizer: Tokenizer) -> TokenizerSummary:
+    """The tokenizer and how it cuts the beginning of the first validation (else training) text."""
+    train = mixture.splits("train")
+    split = next(split for split in (*mixture.splits("validation"), *train) if split.n_tokens)
     tokens = [int(token) for token in split.read(0, min(PIECES_SHOWN, split.n_tokens))]
     text = tokenizer.decode(tokens, skip_special=True)
-    train = store.split("train")
+    n_text_tokens = sum(split.n_tokens - split.n_documents for split in train)
     return TokenizerSummary(
         algorithm=tokenizer.algorithm,
         vocab_size=tokenizer.vocab_size,
-        bytes_per_token=train.n_bytes / max(1, train.n_tokens - train.n_documents),
+        bytes_per_token=sum(split.n_bytes for split in train) / max(1, n_text_tokens),
         sha256=tokenizer.sha256,
         pieces=tuple((token, piece) for token, piece, _ in tokenizer.pieces(text)),
     )
