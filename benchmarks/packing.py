@@ -4,7 +4,7 @@ The same small model is trained on the same text for the same number of steps wi
 model is scored twice on the same validation documents: in windows, as a run scores itself (with documents kept apart, or
 not, as it was trained), and each document from its own beginning, as far as the context reaches, which is how a model is used.
 
-It also times the making of batches: `--time` prints milliseconds of `batches(step)` against those of a training step.
+It also times the making of batches: `--time` prints CPU milliseconds of `batches(step)` against those of a training step.
 """
 
 from __future__ import annotations
@@ -110,12 +110,12 @@ def time_batches(store, context_length: int, size: str, n_steps: int = 20) -> No
         job = Job(model, batches, next_token_loss, optimizer, Budget(steps=1))
         making, stepping = [], []
         for step in range(n_steps):
-            began = time.perf_counter()
+            began = time.process_time()
             batches(step)
-            making.append(time.perf_counter() - began)
-            began = time.perf_counter()
+            making.append(time.process_time() - began)
+            began = time.process_time()
             take_step(job, step, 0.0)
-            stepping.append(time.perf_counter() - began)
+            stepping.append(time.process_time() - began)
         make, step = 1000 * statistics.median(making), 1000 * statistics.median(stepping)
         print(f"{name:30} batch {make:7.2f} ms   step {step:8.1f} ms   {make / step:.2%}")
 

@@ -99,24 +99,22 @@ class PackedRows:
         counts = self._first_piece[indices + 1] - self._first_piece[indices]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # piece of its row
         piece = np.repeat(self._first_piece[indices], counts) + within
-        row_of_piece = np.repeat(np.arange(len(indices)), counts)
+        starts, lengths = self._starts[piece], self._lengths[piece].astype(np.int64)
 
-        lengths = self._lengths[piece].astype(np.int64)
-        before = np.cumsum(lengths) - lengths  # tokens of all pieces before this one
-        row_begins = before[np.cumsum(counts) - counts]
-        offset = np.arange(lengths.sum()) - np.repeat(before, lengths)
-        row = np.repeat(row_of_piece, lengths)
-        column = offset + np.repeat(before - row_begins[row_of_piece], lengths)
-        source = np.repeat(self._starts[piece], lengths) + offset
+        # The tokens of all these pieces end to end; rows are filled from the left, so they lie in this order in them too.
+        begins = np.cumsum(lengths) - lengths
+        tokens = self.split.gather(np.repeat(starts - begins, lengths) + np.arange(lengths.sum()))
+        before = np.empty_like(tokens)
+        before[1:] = tokens[:-1]
+        opening = self.split.gather(np.maximum(starts - 1, 0))
+        before[begins] = np.where(starts > 0, opening, self.split.eos_id)  # nothing stands before the first document
 
-        shape = (len(indices), self.context_length)
-        inputs = np.full(shape, self.split.eos_id, np.int64)
-        labels = np.full(shape, IGNORED_LABEL, np.int64)
+        filled = np.add.reduceat(lengths, np.cumsum(counts) - counts)
+        in_use = np.arange(self.context_length) < filled[:, None]
+        inputs = np.full(in_use.shape, self.split.eos_id, np.int64)
+        labels = np.full(in_use.shape, IGNORED_LABEL, np.int64)
         documents = np.repeat(counts[:, None], self.context_length, axis=1)  # empty room is a segment of its own
-        labels[row, column] = self.split.gather(source)
-        previous = self.split.gather(np.maximum(source - 1, 0))
-        inputs[row, column] = np.where(source > 0, previous, self.split.eos_id)  # nothing stands before the first
-        documents[row, column] = np.repeat(within, lengths)
+        inputs[in_use], labels[in_use], documents[in_use] = before, tokens, np.repeat(within, lengths)
         return inputs, labels, documents
 
 
