@@ -25,7 +25,10 @@ def chosen(*flags: str) -> PretrainConfig:
 
 def test_a_repeated_flag_is_a_mixture_and_none_is_no_setting():
     config = chosen("--mix", "web=data/a:0.7", "--mix", "law=data/b:0.3", "--packing", "best-fit", "--drop-tokens", "3")
-    assert [(each.name, each.data, each.weight) for each in config.mix] == [("web", "data/a", 0.7), ("law", "data/b", 0.3)]
+    assert [(each.name, each.data, each.weight) for each in config.mix] == [
+        ("web", "data/a", 0.7),
+        ("law", "data/b", 0.3),
+    ]
     assert (config.packing, config.drop_tokens) == ("best-fit", 3)
     assert "mix" not in chosen("--seed", "3").model_fields_set
 

@@ -28,6 +28,9 @@ def said_reading(mixture: Mixture, config: PretrainConfig, plan: Plan) -> list[s
             table.append((source.name, given, f"{share:.1%}", has, readable_count(done.tokens), epochs))
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+        total = sum(weight for weight in weights if weight is not None)
+        if total and abs(total - 1) > 1e-9:
+            lines.append(f"the weights sum to {total:g}; a share is a weight divided by that")
         without = [each.name for each in mixture.sources if each.store.split("validation").n_tokens < 2]
         if without:
             lines.append(f"{' and '.join(without)}: no validation text, so it is not in the validation loss")
