@@ -23,7 +23,6 @@ import pydantic
 
 from groundup.core.config import Config
 from groundup.core.errors import GroundupError
-from groundup.data.interleave import rows_per_epoch
 from groundup.data.packing import Rows, training_rows
 from groundup.data.store import TokenSplit, TokenStore
 
@@ -97,9 +96,6 @@ class Source:
     store: TokenStore
     part: int = 1  # of every `period` rows
 
-    def __str__(self) -> str:
-        return f"{self.name} ({self.store.folder})" if self.name else str(self.store.folder)
-
 
 @dataclass(frozen=True)
 class Mixture:
@@ -159,10 +155,6 @@ class Mixture:
     def n_tokens(self, name: str) -> int:
         """Tokens of a split, all sources together."""
         return sum(split.n_tokens for split in self.splits(name))
-
-    def tokens_per_epoch(self) -> float:
-        """Training tokens after which the average token that was read has been read once."""
-        return rows_per_epoch([split.n_tokens for split in self.splits("train")], self.parts)
 
     def validation_shares(self) -> list[tuple[Source, TokenSplit, float]]:
         """(source, its validation split, share) of the sources that have validation text; the shares sum to 1."""

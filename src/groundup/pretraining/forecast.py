@@ -140,7 +140,7 @@ def measure_difficulty(texts: Sequence[tuple[TokenSplit, TokenSplit, float]], vo
         counted = np.concatenate([sample(train, n, max(1, round(share * size))) for train, n, share in usable])
         losses = counting_losses(counted, np.concatenate(predicted), vocab_size)
         anchors.append(Anchor(len(counted), tuple(losses)))
-    # Tokens after which the average one has been read once, as `rows_per_epoch` counts them.
+    # The text of a mixture lasts until its average token has been read (interleave.py).
     once = 1 / sum(share**2 / train.n_tokens for train, _, share in texts)
     return Difficulty(tuple(anchors), round(once))
 
