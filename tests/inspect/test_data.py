@@ -70,3 +70,14 @@ def test_the_view_of_a_mixture_names_sources_counts_documents_and_escapes(split,
     alone = shown(data_terminal([ShownSource("", 1.0, Windows(split, 16))], [(0, 3)], tokenizer))
     assert "of the rows" not in alone
     assert "window 3 of" in alone
+
+
+def test_a_character_of_several_tokens_is_whole_in_the_text(tokenizer, tmp_path):
+    (tmp_path / "text.txt").write_text("漱石 " * 40)
+    data = prepare([tmp_path / "text.txt"], tokenizer, tmp_path / "data", n_threads=1, validation_fraction=0)
+    rows = Windows(data.split("train"), 60)
+    assert len(tokenizer.encode("漱石")) > 2
+    text = shown(windows_terminal(rows, tokenizer, 0, n_rows=0), width=1000)
+    assert "漱石 漱石 漱石" in text
+    one = data_terminal([ShownSource("", 1.0, rows)], [(0, 0)], tokenizer)
+    assert f"1 document of {data.split('train').n_tokens:,} tokens" in shown(one)

@@ -16,6 +16,7 @@ import groundup as gu
 from groundup.core.config import read_yaml
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
+from groundup.data.packing import training_rows
 from groundup.training.step import take_step
 
 
@@ -163,3 +164,12 @@ def test_what_cannot_be_is_said(settings: dict, tmp_path: Path, changes: dict, w
 def test_alpha_without_a_mixture_is_refused(tiny: dict, stories: Path, tmp_path: Path):
     with pytest.raises(gu.GroundupError, match="mix_alpha has no effect"):
         gu.pretrain(stories, out=tmp_path / "run", mix_alpha=0.5, steps=2, **tiny)
+
+
+@pytest.mark.parametrize("reading", [{"packing": "best-fit"}, {"stride": 8}, {}])
+def test_an_epoch_is_every_row_once(tiny: dict, stores: dict[str, Path], reading: dict):
+    without = {name: value for name, value in tiny.items() if name != "vocab_size"}
+    found = gu.plan(stores["stories"], epochs=1.5, **(without | reading))
+    rows = training_rows(gu.TokenStore.open(stores["stories"]).split("train"), 32, **reading)
+    assert found.steps == round(1.5 * len(rows) / 8)
+    assert found.epochs == pytest.approx(1.5, abs=0.5 * 8 / len(rows) + 1e-9)

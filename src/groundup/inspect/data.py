@@ -71,6 +71,8 @@ def data_html(
 
 def _said_lengths(source: ShownSource, lengths: LengthSummary) -> str:
     share = f"{source.share:.1%} of the rows: " if source.name else ""
+    if lengths.n_documents == 1:
+        return f"{share}1 document of {lengths.n_tokens:,} tokens"
     return (
         f"{share}{lengths.n_documents:,} documents, {lengths.n_tokens:,} tokens; a document has {lengths.shortest:,} to "
         f"{lengths.longest:,}, half of them at most {lengths.median:,}, on average {lengths.mean:,.0f}"

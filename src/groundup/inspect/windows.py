@@ -40,7 +40,7 @@ def windows_terminal(
     return Group(
         _title(rows, index, source),
         "",
-        coloured_text(row.pieces, row.documents),
+        coloured_text(_running(tokenizer, row.ids), row.documents),
         "",
         terminal_table(_HEADER, _exercises(row, tokenizer, n_rows), numbers=(0, 3)),
     )
@@ -87,6 +87,14 @@ def _spell(rows: Rows, tokenizer: Tokenizer, index: int) -> _Row:
         target_ids=labels,
         documents=[document - documents[0] for document in documents],
     )
+
+
+def _running(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    """The text of each id in its place; a character of several ids is with its last one, so that the whole is readable."""
+    stream = tokenizer.stream()
+    texts = [stream.push(id) for id in ids]
+    texts[-1] += stream.flush()
+    return texts
 
 
 def _exercises(row: _Row, tokenizer: Tokenizer, n_rows: int) -> list[tuple[int, str, str, int]]:
