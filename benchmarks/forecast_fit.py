@@ -133,7 +133,7 @@ def run(corpus: str, share: float, size: str, n_tokens: float, given: dict, data
             n_targets += batch.n_targets
     cache = folder / "difficulty.json"
     if not cache.exists():
-        found = measure_difficulty(training, validation, store.vocab_size)
+        found = measure_difficulty([(training, validation, 1.0)], store.vocab_size)
         cache.write_text(json.dumps([[a.n_tokens, *(round(loss, 4) for loss in a.losses)] for a in found.anchors]))
     return {
         "corpus": corpus, "share": share, "size": size, "matrix_parameters": config.matrix_parameters(),

@@ -6,6 +6,7 @@ import torch
 
 from groundup.core.errors import GroundupError
 from groundup.data.batches import Batch, EvaluationBatches, TrainingBatches
+from groundup.data.packing import PackedRows
 from groundup.data.windows import Windows
 
 
@@ -129,3 +130,78 @@ def test_blotting_out_a_label_leaves_the_inputs_alone(make_split, micro_batch_si
     batches = list(EvaluationBatches(Windows(split, 4, to_the_end=True), micro_batch_size))
     assert any((batch.labels_BT == -100).any() for batch in batches)
     assert all((batch.tokens_BT > 0).all() for batch in batches)
+
+
+# --- mixtures
+
+
+@pytest.fixture
+def sources(make_split) -> list[Windows | PackedRows]:
+    """Three sources whose tokens tell which they are: 100s, 200s, 300s; windows, packed, windows."""
+    first = Windows(make_split([list(range(100, 161))], 13), 3)
+    second = PackedRows(
+        make_split([list(range(200 + 10 * d, 200 + 10 * d + n)) for d, n in enumerate([2, 5, 1, 4])]), 3
+    )
+    third = Windows(make_split([list(range(300, 331)), list(range(340, 350))]), 3)
+    return [first, second, third]
+
+
+def source_rows(batches: list) -> list[tuple[list[int], list[int], list[int]]]:
+    return [
+        row
+        for batch in batches
+        for row in zip(batch.tokens_BT.tolist(), batch.labels_BT.tolist(), batch.document_ids_BT.tolist(), strict=True)
+    ]
+
+
+def test_a_mixture_holds_each_source_by_its_share_and_each_row_once_an_epoch(sources) -> None:
+    batches = TrainingBatches(sources, batch_size=8, micro_batch_size=8, seed=1, parts=(5, 2, 3))
+    n_steps = 40
+    found = [batches.row_indices(step) for step in range(n_steps)]
+    of_source, rows = (np.concatenate([each[k] for each in found]) for k in (0, 1))
+    assert np.bincount(of_source).tolist() == [160, 64, 96]
+    for source, rows_of_source in enumerate(sources):
+        mine, n = rows[of_source == source], len(rows_of_source)
+        epochs = [mine[i : i + n].tolist() for i in range(0, len(mine) - n + 1, n)]
+        assert len(epochs) >= 2
+        assert all(sorted(epoch) == list(range(n)) for epoch in epochs)
+        assert epochs[0] != epochs[1]
+    assert not (of_source[1:] == of_source[:-1]).any()
+    for progress, n, source in zip(batches.progress(n_steps), [160, 64, 96], sources, strict=True):
+        assert (progress.rows, progress.epochs) == (n, n / len(source))
+    assert batches.progress(n_steps)[0].tokens == 160 * 3
+    packed = sources[1]
+    assert batches.progress(n_steps)[1].tokens == round(64 * packed.split.n_tokens / len(packed))
+
+
+def test_the_rows_of_a_mixture_are_those_of_its_sources(sources) -> None:
+    batches = TrainingBatches(sources, batch_size=10, micro_batch_size=5, seed=1, parts=(5, 2, 3))
+    for step in (0, 3):
+        of_source, rows = batches.row_indices(step)
+        for (inputs, labels, ids), source, row in zip(source_rows(batches(step)), of_source, rows, strict=True):
+            wanted = sources[source].rows(np.array([row]))
+            assert (inputs, labels) == (wanted[0][0].tolist(), wanted[1][0].tolist())
+            assert np.diff(ids).tolist() == np.diff(wanted[2][0]).tolist()
+            assert {token // 100 for token in labels if token not in (99, -100)} <= {source + 1}
+
+
+@pytest.mark.parametrize("drop_tokens", [0, 2])
+def test_however_a_mixture_is_cut_its_rows_are_the_same(sources, drop_tokens: int) -> None:
+    def rows(step: int, **cut: int):
+        batches = TrainingBatches(sources, batch_size=8, seed=5, parts=(1, 4, 2), drop_tokens=drop_tokens, **cut)
+        return source_rows(batches(step))
+
+    for step in (0, 11, 2):
+        whole = rows(step, micro_batch_size=8)
+        assert whole == rows(step, micro_batch_size=1)
+        assert whole == [row for rank in range(2) for row in rows(step, micro_batch_size=4, rank=rank, world_size=2)]
+        assert whole == [row for rank in range(8) for row in rows(step, micro_batch_size=1, rank=rank, world_size=8)]
+
+
+def test_sources_of_equal_size_are_read_in_different_orders(make_split) -> None:
+    twins = [Windows(make_split([list(range(100 * k, 100 * k + 61))]), 3) for k in (1, 2)]
+    batches = TrainingBatches(twins, batch_size=40, micro_batch_size=40, seed=1, parts=(1, 1))
+    of_source, rows = batches.row_indices(0)
+    assert rows[of_source == 0].tolist() != rows[of_source == 1].tolist()
+    alone = TrainingBatches(twins[0], batch_size=20, micro_batch_size=20, seed=1)
+    assert rows[of_source == 0].tolist() == alone.row_indices(0)[1].tolist()

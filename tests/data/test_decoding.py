@@ -84,6 +84,13 @@ def test_rows_in_any_encoding(tmp_path: Path, monkeypatch, block: int, name: str
     assert texts(path, encoding="gb18030") == rows
 
 
+def test_a_beginning_that_could_be_utf8_by_chance_does_not_mislead(tmp_path: Path) -> None:
+    """The first character of this GB18030 text is C4 A3, a whole character in UTF-8 too."""
+    text = "模型的训练需要大量的文本，而文本的编码往往各不相同。人们常常忘记说明自己的文件是用什么编码写成的。\n" * 20
+    (tmp_path / "a.txt").write_bytes(text.encode("gb18030"))
+    assert texts(tmp_path / "a.txt") == [text]
+
+
 def test_utf16_without_a_mark_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("text".encode("utf-16-be"))
     with pytest.raises(GroundupError, match=r"byte 0 is zero.*encoding utf-16-le or utf-16-be"):
@@ -101,10 +108,30 @@ def test_too_little_to_tell_is_an_error_that_names_the_byte_and_the_likeliest(tm
     assert "“yes”" in texts(path, encoding="cp1252")[0]
 
 
+def test_an_encoding_in_which_ascii_is_something_else_is_never_detected(tmp_path: Path, monkeypatch) -> None:
+    """What came before was handed on as ASCII; EBCDIC after it cannot be the same text."""
+    chardet = pytest.importorskip("chardet")
+    monkeypatch.setattr(chardet, "detect", lambda data: {"encoding": "cp037", "confidence": 1.0})
+    (tmp_path / "a.txt").write_bytes(b"Plain words.\n" + GERMAN.encode("cp1252"))
+    with pytest.raises(GroundupError, match=r"cannot be told \(cp037 is likeliest"):
+        texts(tmp_path / "a.txt")
+    monkeypatch.setattr(chardet, "detect", lambda data: {"encoding": "X-UNHEARD-OF", "confidence": 1.0})
+    with pytest.raises(GroundupError, match=r"cannot be told \(X-UNHEARD-OF is likeliest"):
+        texts(tmp_path / "a.txt")
+
+
 def test_noise_has_no_encoding(tmp_path: Path) -> None:
     (tmp_path / "noise.txt").write_bytes(bytes(range(128, 256)) * 50)
     with pytest.raises(GroundupError, match="byte 0 is 0x80, and its encoding cannot be told"):
         texts(tmp_path / "noise.txt")
+
+
+def test_one_bad_byte_in_the_first_block_is_damage_too(tmp_path: Path) -> None:
+    content = GERMAN.encode()
+    at = content.index(b"\n")
+    (tmp_path / "a.txt").write_bytes(content[:at] + b"\xff" + content[at:])
+    with pytest.raises(GroundupError, match=rf"byte {at:,} is 0xff, after text that was UTF-8"):
+        texts(tmp_path / "a.txt")
 
 
 def test_damaged_utf8_is_never_taken_for_another_encoding(tmp_path: Path, monkeypatch) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import os
+import subprocess
+import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -75,3 +80,60 @@ def test_a_pinned_commit_downloads_through_the_hubs_library(cache: Path, monkeyp
     list_sources("hf:org/stories@v1")
     assert (asked["repository"], asked["revision"], asked["repo_type"]) == ("org/stories", "v1", "dataset")
     assert "*.parquet" in asked["allow_patterns"] and "*.py" not in asked["allow_patterns"]
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """The four answers of the hub that a download asks for."""
+
+    files = {"data/train-0.jsonl": b'{"text": "one"}\n{"text": "two"}\n', "data/test-0.jsonl": b'{"text": "t"}\n'}
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+    def do_GET(self) -> None:
+        path, headers, content = self.path.split("?")[0], {}, b""
+        if path == "/api/datasets/org/stories/revision/main":
+            names = [{"rfilename": name} for name in self.files]
+            content = json.dumps({"_id": "1", "id": "org/stories", "sha": COMMIT, "siblings": names}).encode()
+        elif path == f"/api/datasets/org/stories/tree/{COMMIT}":
+            rows = [{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in self.files.items()]
+            content = json.dumps(rows).encode()
+        elif path.startswith(f"/datasets/org/stories/resolve/{COMMIT}/"):
+            name = path.split(f"{COMMIT}/")[1]
+            content, headers = self.files[name], {"ETag": f'"{len(name)}"', "X-Repo-Commit": COMMIT}
+        self.send_response(200 if content else 404)
+        headers = headers if content else {"X-Error-Code": "RepoNotFound"}
+        for header, value in {
+            **headers,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(content)),
+        }.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    do_HEAD = do_GET
+
+
+def test_a_download_from_a_hub_on_this_machine_and_again_without_it(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom groundup.data.reading import read_documents\n"
+        "print([(d.text, str(d.source)) for d in read_documents(sys.argv[1])])"
+    )
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    place = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+
+    def read(name: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", code, name], capture_output=True, text=True, env=os.environ | place
+        )
+
+    wanted = [(text, f"hf:org/stories@{COMMIT}/data/train-0.jsonl") for text in ("one", "two")]
+    try:
+        assert read("hf:org/stories").stdout.strip() == str(wanted)
+        assert "hf:org/nothing cannot be downloaded: 404" in read("hf:org/nothing").stderr
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert read("hf:org/stories").stdout.strip() == str(wanted)  # from the cache

@@ -45,6 +45,7 @@ def test_a_remote_folder_is_read_as_a_local_one(memory) -> None:
     ]  # fmt: skip
     assert remarks == {".odt files, left out": 1}
     assert texts("memory://corpus") == ["one", "packed", "two"]
+    assert [str(document.source) for document in read_documents("memory://corpus/b.txt")] == ["memory://corpus/b.txt"]
     assert hash_sources(found)[2] == hashlib.sha256(b"two").hexdigest()
     assert [source.is_unchanged() for source in found] == [True] * 3
     fsspec.filesystem("memory").pipe("/corpus/b.txt", b"three")

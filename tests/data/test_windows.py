@@ -52,7 +52,7 @@ def test_rows_are_the_windows(make_split) -> None:
     import numpy as np
 
     windows = Windows(make_split([list(range(30))], 7), 4, 2)
-    inputs, targets = windows.rows(np.array([3, 0, 12]))
+    inputs, targets, _ = windows.rows(np.array([3, 0, 12]))
     assert inputs.tolist() == [windows.window(i)[0].tolist() for i in (3, 0, 12)]
     assert targets.tolist() == [windows.window(i)[1].tolist() for i in (3, 0, 12)]
     assert inputs.dtype == np.int64

@@ -10,7 +10,7 @@ import torch
 
 from groundup.core.errors import GroundupError
 from groundup.data.batches import Batch
-from groundup.evaluation.perplexity import evaluate
+from groundup.evaluation.perplexity import Scores, evaluate, weighted_mean
 from groundup.models import LanguageModel, build_model, config_for_size
 
 VOCAB, LENGTH, N_WINDOWS = 97, 16, 7
@@ -139,3 +139,16 @@ def test_dropout_is_off_meanwhile_and_back_on_afterwards(model, rows):
     assert evaluate(model, [rows], TOKEN_BYTES).loss == expected
     assert model.training
     model.eval()
+
+
+def test_the_mean_of_texts_counts_each_by_its_share() -> None:
+    one = Scores(2.0, 0.3, math.exp(2.0), 1.5, n_tokens=100, n_bytes=400, n_windows=10)
+    other = Scores(4.0, 0.4, math.exp(4.0), 2.5, n_tokens=1000, n_bytes=2000, n_windows=100)
+    found = weighted_mean([one, other], [0.75, 0.25])
+    assert found.loss == pytest.approx(2.5)
+    assert found.perplexity == pytest.approx(math.exp(2.5))
+    assert found.loss_standard_error == pytest.approx(math.hypot(0.75 * 0.3, 0.25 * 0.4))
+    # A token of the mixture is 0.75 * 4 + 0.25 * 2 = 3.5 bytes and takes 0.75 * 6 + 0.25 * 5 bits.
+    assert found.bits_per_byte == pytest.approx((0.75 * 6 + 0.25 * 5) / 3.5)
+    assert (found.n_tokens, found.n_bytes, found.n_windows) == (1100, 2400, 110)
+    assert weighted_mean([one], [1.0]) == one

@@ -1,4 +1,4 @@
-"""A training with dropout on batches from a real token store, killed by SIGKILL at the moments asked for, and resumed.
+"""A training with dropout, on a mixture whose rows lose tokens, killed by SIGKILL at the moments asked for, and resumed.
 
 Arguments: run folder, data folder, then moments. Each moment is one life of the run: it goes on from whatever is on disk
 and is killed there; the life after the last moment is left to finish and writes `final.safetensors`. Lives are forked from
@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from groundup.checkpoints import training_state
 from groundup.core import files
 from groundup.data.batches import TrainingBatches
+from groundup.data.packing import training_rows
 from groundup.data.store import TokenStore
-from groundup.data.windows import Windows
 from groundup.models import build_model, config_for_size
 from groundup.training.loop import Budget, Hook, Job, train
 from groundup.training.metrics import MetricsLog
@@ -62,7 +62,8 @@ def live(run: Path, data: Path, tell) -> None:
     store = TokenStore.open(data)
     config = config_for_size("d1", store.vocab_size, 16, "gpt2", n_layers=1, d_model=32, d_head=16, dropout=0.2)
     model = build_model(config, seed=0)
-    batches = TrainingBatches(Windows(store.split("train"), 16), batch_size=8, micro_batch_size=4, seed=5)
+    rows = [training_rows(store.split("train"), 16, packing=packing) for packing in ("windows", "best-fit")]
+    batches = TrainingBatches(rows, batch_size=8, micro_batch_size=4, seed=5, parts=(3, 1), drop_tokens=2)
     settings = OptimizerSettings(0.02, 0.01, 0.005, 0.01, weight_decay=0.1)
     hook = Hook(lambda place: tell(place.step), every_steps=1)
     job = Job(model, batches, next_token_loss, Optimizer(model, settings), Budget(steps=N_STEPS), hooks=(hook,))

@@ -97,7 +97,7 @@ def test_an_unseen_text_costs_a_blind_guess_or_more_and_is_finite():
 
 def test_difficulty_falls_with_more_text_and_carries_on_beyond_it():
     train, validation = Row(markov_text(40_000, 200, 6)), Row(markov_text(4_000, 200, 7))
-    found = measure_difficulty(train, validation, 200)  # type: ignore[arg-type]
+    found = measure_difficulty([(train, validation, 1.0)], 200)  # type: ignore[arg-type]
     assert [anchor.n_tokens for anchor in found.anchors][-1] == 40_000
     bigrams = [anchor.losses[1] for anchor in found.anchors]
     assert bigrams == sorted(bigrams, reverse=True)
@@ -110,8 +110,8 @@ def test_difficulty_falls_with_more_text_and_carries_on_beyond_it():
 
 def test_without_validation_text_a_part_of_the_training_text_is_predicted():
     train = Row(markov_text(40_000, 200, 6))
-    with_text = measure_difficulty(train, Row(markov_text(4_000, 200, 7)), 200)  # type: ignore[arg-type]
-    without = measure_difficulty(train, Row(np.zeros(0, np.int64)), 200)  # type: ignore[arg-type]
+    with_text = measure_difficulty([(train, Row(markov_text(4_000, 200, 7)), 1.0)], 200)  # type: ignore[arg-type]
+    without = measure_difficulty([(train, Row(np.zeros(0, np.int64)), 1.0)], 200)  # type: ignore[arg-type]
     assert without.anchors[-1].losses[1] == pytest.approx(with_text.anchors[-1].losses[1], rel=0.05)
 
 

@@ -18,7 +18,8 @@ def test_text_is_read_as_the_settings_say(tmp_path: Path) -> None:
     how = {"format": "jsonl", "map": {"text": "a"}, "encoding": "cp1252", "on_bad_row": "skip"}
     config = PretrainConfig.build({"data": (str(path),), "vocab_size": 270, **how})
     check_text(config)
-    store, tokenizer = text_stage(config, tmp_path / "run", QUIET)
+    mixture, tokenizer = text_stage(config, tmp_path / "run", QUIET)
+    store = mixture.store
     assert {name: store.manifest["settings"][name] for name in how} == how
     split = store.split("train")
     assert tokenizer.decode(split.read(*split.document(0)), skip_special=True) == "Größe number 0, to learn from."

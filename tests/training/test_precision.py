@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from groundup.core.progress import Reporter
+from groundup.data.batches import Batch
+from groundup.models import architecture, build_model
 from groundup.training import precision
 from groundup.training.objectives import next_token_loss
 from groundup.training.precision import choose_dtype, compile_decision, compiled, missing_for_compile, time_pass
@@ -80,3 +82,25 @@ def test_a_compiler_that_fails_is_warned_of_and_done_without(tiny_model, rows, m
     monkeypatch.setattr(torch, "compile", broken)
     assert compiled(tiny_model(), next_token_loss, rows(2, 0), Listener()) is next_token_loss
     assert "no such header" in Listener.warnings[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing_for_compile() is not None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_pass_keeps_no_table_of_attention_and_nothing_it_can_make_again():
+    """Kept: queries, keys, values, attention's output, feed-forward's input to GELU, two residual vectors; a token
+    and layer 10 d_model in all, where the compiler alone keeps over 20 and the tables of weights (T / 64 d_model)."""
+    torch.manual_seed(0)
+    config = architecture("gpt2").Config(
+        vocab_size=40, context_length=128, d_model=64, n_layers=3, n_heads=4, n_kv_heads=4, d_head=16, d_ff=256
+    )
+    model = build_model(config, seed=0)
+    tokens = torch.randint(40, (8, 129))
+    batch = Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+    exact = torch.autograd.grad(next_token_loss(model, batch), list(model.parameters()))
+
+    loss = compiled(model, next_token_loss, batch)(model, batch)
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    kept = sum(t.untyped_storage().nbytes() for t in loss.grad_fn.saved_tensors if t.data_ptr() not in weights)  # pyright: ignore
+    assert 8 < kept / (8 * 128 * 3 * 64 * 4) < 13
+    for one, other in zip(torch.autograd.grad(loss, list(model.parameters())), exact, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)

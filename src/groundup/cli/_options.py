@@ -15,7 +15,7 @@ from groundup.core.errors import GroundupError
 
 
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
-    """Give a click command one flag for each field of `config`; flags not given arrive as None."""
+    """Give a click command one flag for each field of `config`, to be repeated where it is a tuple; not given: None, or ()."""
     fields = [(name, field) for name, field in config.model_fields.items() if name not in set(skip)]
 
     def decorate(function: Callable) -> Callable:
@@ -24,8 +24,10 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
             if _is_flag(field.annotation):
                 option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_help(field))
             else:
-                metavar = _metavar(name, field.annotation)
-                option = click.option(flag, name, type=str, default=None, metavar=metavar, help=_help(field))
+                extra = field.json_schema_extra
+                metavar = extra["metavar"] if isinstance(extra, dict) else _metavar(name, field.annotation)
+                many = typing.get_origin(field.annotation) is tuple
+                option = click.option(flag, name, type=str, multiple=many, metavar=metavar, help=_help(field))
             function = option(function)
         return function
 
@@ -51,7 +53,7 @@ def key_values(flag: str, values: Iterable[str], form: str = "KEY=VALUE") -> dic
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Only the flags a person gave."""
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
 def _choices(annotation: object) -> list[object]:

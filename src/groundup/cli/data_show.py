@@ -1,4 +1,4 @@
-"""`groundup data show`: a window as the model reads it."""
+"""`groundup data show`: what a training would read, as the model reads it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ import click
 from groundup.cli._views import html_option, show
 
 
-@click.command(short_help="Show a window: when the input is ..., the target is ...")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--window", default=0, show_default=True, help="Which window.")
-@click.option("--context-length", type=int, default=64, show_default=True, help="Tokens in a window.")
+@click.command(short_help="Show what a training reads: when the input is ..., the target is ...")
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option("--mix", multiple=True, metavar="NAME=FOLDER:WEIGHT", help="A source of a mixture, instead of DATA.")
+@click.option("--mix-alpha", type=float, help="Shares of a mixture without weights: sizes to this power.")
+@click.option(
+    "--window", default=0, show_default=True, help="Which window or packed row; of a mixture, which of the training."
+)
+@click.option("--count", default=1, show_default=True, help="How many of them.")
+@click.option("--context-length", type=int, help="Tokens in a row; 64, or those of the run, if left out.")
 @click.option("--stride", type=int, help="Tokens between the starts of windows; the context length if left out.")
+@click.option("--packing", help="windows, best-fit or concatenate; windows, or that of the run, if left out.")
 @click.option("--split", type=click.Choice(["train", "validation"]), default="train", show_default=True)
 @html_option
-def command(data, window, context_length, stride, split, html) -> None:
-    """Show what the model reads of DATA (a prepared folder, or a run that prepared its own), input and target side by side."""
-    from groundup.core.errors import GroundupError
-    from groundup.data.store import MANIFEST, TokenStore
-    from groundup.data.windows import Windows
-    from groundup.inspect.windows import windows_html, windows_terminal
-    from groundup.tokenization.tokenizer import Tokenizer
+def command(data, mix, mix_alpha, window, count, context_length, stride, packing, split, html) -> None:
+    """Show what a training reads of DATA (a prepared folder, or a run): the lengths of its documents, what is cut, and rows
+    with input and target side by side, a colour for each document.
+    """
+    from groundup.inspect.data import data_html, data_terminal
+    from groundup.pretraining.showing import rows_to_show
 
-    if not (data / MANIFEST).exists() and (data / "data" / MANIFEST).exists():
-        data = data / "data"
-    store = TokenStore.open(data)
-    windows = Windows(store.split(split), context_length, stride)
-    if not 0 <= window < len(windows):
-        raise GroundupError(f"--window {window}: the {split} split has windows 0 to {len(windows) - 1:,}")
-    tokenizer = Tokenizer.load(store.tokenizer_folder)
-    show(windows_terminal(windows, tokenizer, window), html, lambda: windows_html(windows, tokenizer, window))
+    seen = rows_to_show(
+        data,
+        mix=mix,
+        mix_alpha=mix_alpha,
+        context_length=context_length,
+        stride=stride,
+        packing=packing,
+        first=window,
+        count=count,
+        split=split,
+    )
+    show(data_terminal(*seen), html, lambda: data_html(*seen))

@@ -20,7 +20,8 @@ from groundup.pretraining.config import PretrainConfig
 @config_options(PretrainConfig, skip=("data", "map"))
 @map_option
 def command(data, out, config_file, **settings) -> None:
-    """Train a language model on DATA: a prepared data folder, or text files and folders.
+    """Train a language model on DATA: a prepared data folder, or text files and folders; or on a mixture of prepared data,
+    --mix web=data/web:0.7 --mix law=data/law:0.3.
 
     Straight from text, the tokenizer is trained and the text prepared first. What is left out is derived from the text,
     the time and this machine, and shown before training starts.

@@ -66,12 +66,26 @@ class SplitSummary:
 
 
 @dataclasses.dataclass(frozen=True)
+class MixtureSummary:
+    """One source of a mixture: its share of the rows, what was read of it, and the scores on its validation text."""
+
+    name: str
+    share: float | None = None
+    n_tokens: int | None = None
+    n_tokens_read: int | None = None
+    epochs: float | None = None
+    val_loss: float | None = None
+    val_bits_per_byte: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class DataSummary:
-    """The text of a run: its files, its splits (`train`, `validation`) and a sentence on how they were made."""
+    """The text of a run: its files, its splits (`train`, `validation`), how they were made, and its mixture if it is one."""
 
     sources: tuple[SourceSummary, ...] = ()
     splits: dict[str, SplitSummary] = dataclasses.field(default_factory=dict)
     note: str | None = None
+    mixture: tuple[MixtureSummary, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

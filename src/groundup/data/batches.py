@@ -1,15 +1,15 @@
 """Batches: what the training loop asks for at a step, and what an evaluation reads.
 
-The batch of a step is a pure function of (seed, step): the run's rows are laid end to end, epoch after epoch, each
-epoch in its own order, and step s takes rows s * batch_size onwards. Every rank takes its part of the same rows; so a
-run resumes mid-epoch from the step alone, and a change of world size keeps the stream (levanter's idea).
+The batch of a step is a pure function of (seed, step): step s takes places s * batch_size onwards of the stream of rows
+(stream.py), and every rank its part of the same rows. So a run resumes mid-epoch from the step alone, and a change of world
+size keeps the stream (levanter's idea).
 
 Shapes: B rows of a micro-batch, T positions (context_length).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +17,10 @@ import numpy as np
 import torch
 
 from groundup.core.errors import GroundupError
-from groundup.data.order import Permutation
-from groundup.data.store import document_ids
+from groundup.data.dropping import drop_tokens
+from groundup.data.interleave import rows_per_epoch
+from groundup.data.packing import PackedRows, Rows
+from groundup.data.stream import RowStream
 from groundup.data.windows import IGNORED_LABEL, Windows
 
 
@@ -49,15 +51,35 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How much of a source a training has read: its rows, the tokens in them, and how often that is all of it."""
+
+    rows: int
+    tokens: int
+    epochs: float
+
+
 class TrainingBatches:
     """`batches(step)` gives the micro-batches of a step, for this rank.
 
-    `batch_size` counts the rows of a step over all ranks. Every epoch reads every window once, in an order of
-    its own; a step may end one epoch and begin the next.
+    `batch_size` counts the rows of a step over all ranks. `rows` are those of one source, or of each source of a mixture,
+    which then has `parts[i]` of every `sum(parts)` rows. Every epoch of a source reads each of its rows once, in an order of
+    its own; a step may end one epoch and begin the next. With `drop_tokens`, 1 to that many tokens of every row are left
+    out, others at every reading.
     """
 
     def __init__(
-        self, windows: Windows, *, batch_size: int, micro_batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        rows: Rows | Sequence[Rows],
+        *,
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        parts: Sequence[int] = (1,),
+        drop_tokens: int = 0,
     ) -> None:
         if batch_size < 1 or batch_size % world_size:
             raise GroundupError(f"batch_size {batch_size} cannot be shared equally among {world_size} processes")
@@ -67,40 +89,64 @@ class TrainingBatches:
                 f"micro_batch_size {micro_batch_size} does not divide the {n_rows} rows each process takes of a batch"
             )
         assert 0 <= rank < world_size, (rank, world_size)
-        self.windows = windows
+        self.rows = (rows,) if isinstance(rows, Windows | PackedRows) else tuple(rows)
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
         self._seed = seed
+        self._drop_tokens = drop_tokens
         self._mine = np.arange(rank * n_rows, (rank + 1) * n_rows)
-        self._order = Permutation(len(windows), seed)
-        self._order_epoch = 0
+        self._stream = RowStream([len(each) for each in self.rows], parts, seed)
 
     def __call__(self, step: int) -> list[Batch]:
         """The micro-batches of step 0, 1, 2, ..."""
-        indices = self.window_indices(step)
+        sources, indices = self.row_indices(step)
+        n = self.micro_batch_size
+        numbers = step * self.batch_size + self._mine
         return [
-            _batch(self.windows, indices[i : i + self.micro_batch_size])
-            for i in range(0, len(indices), self.micro_batch_size)
+            self._batch(sources[i : i + n], indices[i : i + n], numbers[i : i + n]) for i in range(0, len(indices), n)
         ]
 
-    def window_indices(self, step: int) -> np.ndarray:
-        """Which windows this rank reads at a step, int64 [batch_size / world_size]."""
-        epochs, positions = np.divmod(step * self.batch_size + self._mine, len(self.windows))
-        indices = np.empty_like(positions)
-        for epoch in np.unique(epochs).tolist():
-            here = epochs == epoch
-            indices[here] = self._order_of(epoch)(positions[here])
-        return indices
+    def row_indices(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """(source, row of it) of each row this rank reads at a step, int64 [batch_size / world_size]."""
+        return self._stream(step * self.batch_size + self._mine)
 
-    def _order_of(self, epoch: int) -> Permutation:
-        if epoch != self._order_epoch:
-            self._order, self._order_epoch = Permutation(len(self.windows), self._seed, epoch), epoch
-        return self._order
+    def _batch(self, sources: np.ndarray, indices: np.ndarray, numbers: np.ndarray) -> Batch:
+        shape = (len(indices), self.rows[0].context_length)
+        inputs, labels, documents = (np.empty(shape, np.int64) for _ in range(3))
+        for source in np.unique(sources).tolist():
+            here = sources == source
+            inputs[here], labels[here], documents[here] = self.rows[source].rows(indices[here])
+        if self._drop_tokens:
+            inputs, labels, documents = drop_tokens(
+                inputs,
+                labels,
+                documents,
+                numbers=numbers,
+                most=self._drop_tokens,
+                seed=self._seed,
+                eos_id=self.rows[0].split.eos_id,
+            )
+        # Decided for the run, not the batch: a compiled model knows one shape, and a batch cut otherwise is the same.
+        crosses = any(rows.crosses_documents for rows in self.rows)
+        return Batch(
+            torch.from_numpy(inputs), torch.from_numpy(labels), torch.from_numpy(documents) if crosses else None
+        )
+
+    def progress(self, n_steps: int) -> list[Progress]:
+        """What the first `n_steps` steps, all ranks together, read of each source.
+
+        Tokens of packed rows are counted at the mean of a row, so within an epoch they may be off by its padding.
+        """
+        counts = self._stream.interleave.counts(n_steps * self.batch_size).tolist()
+        return [
+            Progress(n, round(n * rows.tokens_per_row), n / len(rows))
+            for n, rows in zip(counts, self.rows, strict=True)
+        ]
 
     @property
     def steps_per_epoch(self) -> float:
-        """Steps in which every window is read once; seldom a whole number."""
-        return len(self.windows) / self.batch_size
+        """Steps in which the average row is read once (each of them, if there is one source); seldom a whole number."""
+        return rows_per_epoch(self._stream.n_rows, self._stream.interleave.parts) / self.batch_size
 
 
 class EvaluationBatches:
@@ -135,7 +181,7 @@ class EvaluationBatches:
 
 
 def _batch(windows: Windows, indices: np.ndarray) -> Batch:
-    tokens, labels = windows.rows(indices)
-    ids = torch.from_numpy(document_ids(tokens, windows.split.eos_id)) if windows.crosses_documents else None
+    inputs, labels, documents = windows.rows(indices)
+    ids = torch.from_numpy(documents) if windows.crosses_documents else None
     # Copies, because both are views of one array: a label that is blotted out must not blot out an input.
-    return Batch(torch.from_numpy(tokens.copy()), torch.from_numpy(labels.copy()), ids)
+    return Batch(torch.from_numpy(inputs.copy()), torch.from_numpy(labels.copy()), ids)

@@ -16,17 +16,17 @@ _MINIMUM_BITS = 6  # with halves of 2 bits, the orders of three windows were mea
 
 
 class Permutation:
-    """A pseudo-random order of 0 .. n - 1, drawn from (seed, epoch)."""
+    """A pseudo-random order of 0 .. n - 1, drawn from (seed, epoch, stream); each source of a mixture is a stream."""
 
-    def __init__(self, n: int, seed: int, epoch: int = 0) -> None:
+    def __init__(self, n: int, seed: int, epoch: int = 0, stream: int = 0) -> None:
         assert n >= 1, n
         self.n = n
         bits = max((n - 1).bit_length(), _MINIMUM_BITS)
         self._low_bits = np.uint64(bits // 2)
         self._low_mask = np.uint64((1 << (bits // 2)) - 1)
         self._high_mask = np.uint64((1 << (bits - bits // 2)) - 1)
-        start = _mix(_mix(np.array([seed % (1 << 64)], np.uint64)) + np.uint64(epoch))
-        self._keys = _mix(start + np.arange(_ROUNDS, dtype=np.uint64))
+        start = mix(mix(np.array([seed % (1 << 64)], np.uint64)) + np.uint64(epoch)) + np.uint64(stream << 32)
+        self._keys = mix(start + np.arange(_ROUNDS, dtype=np.uint64))
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
         """The indices at `positions` (each in [0, n)), int64, any shape."""
@@ -40,12 +40,12 @@ class Permutation:
     def _shuffle(self, values: np.ndarray) -> np.ndarray:
         high, low = values >> self._low_bits, values & self._low_mask
         for key in self._keys.reshape(-1, 2):
-            high = high ^ (_mix(low + key[0]) & self._high_mask)
-            low = low ^ (_mix(high + key[1]) & self._low_mask)
+            high = high ^ (mix(low + key[0]) & self._high_mask)
+            low = low ^ (mix(high + key[1]) & self._low_mask)
         return high << self._low_bits | low
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
+def mix(values: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser (Steele, Lea and Flood 2014): every input bit reaches every output bit; wraps at 2^64."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -180,7 +180,7 @@ def documents_of(source: Source, reading: Reading, remarks: Counter[str]) -> Ite
     for text, ends in read_pieces(source, reading, remarks):
         parts.append(text)
         if ends:
-            yield Document("".join(parts), source.document_path, index)
+            yield Document("".join(parts), source.place, index)
             index, parts = index + 1, []
 
 

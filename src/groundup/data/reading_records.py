@@ -84,11 +84,12 @@ class Records:
         shape, rows = self._recognise(source, (row for row in rows if row is not None))
         if shape is None:  # a file left out, or without rows
             return
-        n_good = 0
+        n_good, fault = 0, ""
         for number, row in rows:
             try:
-                found = shape.convert(row, source.document_path, n_good)
+                found = shape.convert(row, source.place, n_good)
             except Rejected as rejected:
+                fault = fault or f", the first at {number}: {rejected}"
                 reading.reject(remarks, source, number, rejected.what, rejected.detail)
                 continue
             n_good += 1
@@ -96,10 +97,7 @@ class Records:
             yield from found
         n_rejected = remarks.n_rejected - rejected_before
         if not n_good:
-            place, reason = remarks.rejected[-1] if remarks.rejected else (source, "no rows")
-            raise Unreadable(
-                source, f"read as {shape.name}: every row was rejected ({n_rejected:,}), the last at {place}: {reason}"
-            )
+            raise Unreadable(source, f"read as {shape.name}: every row was rejected ({n_rejected:,}){fault}")
         self.files.append(FileRead(source, shape.name, shape.kind, n_good + n_rejected, n_records, n_rejected))
 
     @property

@@ -8,8 +8,9 @@ forms only. Messages are OpenAI's: dictionaries with `role` (system, user, assis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from groundup.data.remote import Place
 
 Message = dict[str, Any]
 Messages = tuple[Message, ...]
@@ -20,7 +21,7 @@ class Document:
     """One whole text; `index` counts the documents of its source."""
 
     text: str
-    source: Path
+    source: Place
     index: int
 
 
@@ -30,7 +31,7 @@ class Conversation:
 
     messages: Messages
     tools: tuple[dict[str, Any], ...]
-    source: Path
+    source: Place
     index: int
 
 
@@ -45,7 +46,7 @@ class Preference:
     chosen: Messages | None
     rejected: Messages | None
     tools: tuple[dict[str, Any], ...]
-    source: Path
+    source: Place
     index: int
 
 
@@ -55,7 +56,7 @@ class LabelledText:
 
     text: str
     label: str
-    source: Path
+    source: Place
     index: int
 
 

@@ -7,7 +7,7 @@ the store gives (or size and time), so that a change while it is read is noticed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -47,6 +47,10 @@ class Url:
     def resolve(self) -> Url:
         """Itself: what tells that two are one file."""
         return self
+
+
+Place = Path | Url
+"""Where a file lies, here or elsewhere; both have `name`, `suffix` and their whole as `str`."""
 
 
 @dataclass(frozen=True)

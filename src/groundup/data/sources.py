@@ -22,7 +22,7 @@ from groundup.core.errors import GroundupError, nearest
 from groundup.core.files import readable_bytes
 from groundup.data.compression import COMPRESSIONS, Unpacked, open_member, zip_members
 from groundup.data.remarks import Unreadable, count_first
-from groundup.data.remote import Url, is_url, open_remote, remote_files, remote_stamp
+from groundup.data.remote import Place, Url, is_url, open_remote, remote_files, remote_stamp
 
 SUFFIXES = {
     **dict.fromkeys((".txt", ".text"), "text"),
@@ -64,7 +64,7 @@ class Source:
     `named` is False for what was found in a folder: if it cannot be read it is counted, not fatal.
     """
 
-    path: Path | Url
+    path: Place
     kind: str
     compression: str | None
     n_bytes: int
@@ -97,9 +97,9 @@ class Source:
         return cast(BinaryIO, Unpacked(file, self.compression, self)) if self.compression else file
 
     @property
-    def document_path(self) -> Path:
-        """The path a document of this source carries."""
-        return Path(str(self)) if self.member or self.origin or isinstance(self.path, Url) else self.path
+    def place(self) -> Place:
+        """Where a document of this source says that it comes from."""
+        return Path(str(self)) if self.member or self.origin else self.path
 
 
 Paths = str | Path | Sequence[str | Path]
@@ -217,7 +217,7 @@ class _Finder:
             self._remarks["empty files, left out"] += 1
         return suffix in SUFFIXES and n_bytes > 0
 
-    def _kind(self, name: str, place: Path | Url) -> tuple[str, str | None]:
+    def _kind(self, name: str, place: Place) -> tuple[str, str | None]:
         # A file that was named and has another ending (notes.rst, LICENSE) is what the person says it is: text.
         kind = self._format or SUFFIXES.get(_suffix(name), "text")
         compression = COMPRESSIONS.get(PurePosixPath(name.lower()).suffix)
@@ -253,7 +253,7 @@ def hash_sources(sources: Sequence[Source], n_threads: int | None = None) -> lis
     return [hashes[source.path] for source in sources]
 
 
-def _sha256(place: Path | Url) -> str:
+def _sha256(place: Place) -> str:
     digest = hashlib.sha256()
     with _readable(place), closing(open_remote(place) if isinstance(place, Url) else open(place, "rb")) as file:
         while block := file.read(1 << 20):

@@ -140,6 +140,16 @@ class TokenSplit:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, np.uint16)
 
+    def gather(self, positions: np.ndarray) -> np.ndarray:
+        """The ids at many positions, in whatever order they are asked for, int64 [n]."""
+        assert not len(positions) or 0 <= positions.min() <= positions.max() < self.n_tokens, self.n_tokens
+        shards = np.searchsorted(self._token_starts, positions, side="right") - 1
+        ids = np.empty(len(positions), np.int64)
+        for k in np.unique(shards).tolist():
+            here = shards == k
+            ids[here] = self._shards[k].tokens[positions[here] - self._token_starts[k]]
+        return ids
+
     def document_ids(self, start: int, length: int) -> np.ndarray:
         """Segment of each position for attention, int64 [length]: how many ends of text were read so far."""
         return document_ids(self.read(start, length), self.eos_id)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from groundup.core.errors import GroundupError
-from groundup.data.store import TokenSplit
+from groundup.data.store import TokenSplit, document_ids
 
 IGNORED_LABEL = -100  # what PyTorch's cross-entropy leaves out
 
@@ -60,6 +60,16 @@ class Windows:
     def __len__(self) -> int:
         return self._n
 
+    @property
+    def targets_reached(self) -> int:
+        """How many targets the windows hold together; a text of n tokens has n - 1."""
+        return self.start(self._n - 1) + self.context_length
+
+    @property
+    def tokens_per_row(self) -> float:
+        """Labels in a row."""
+        return self.context_length
+
     def start(self, index: int) -> int:
         """The position of the window's first input."""
         assert 0 <= index < self._n, (index, self._n)
@@ -70,12 +80,18 @@ class Windows:
         tokens = self.split.read(self.start(index), self.context_length + 1)
         return tokens[:-1], tokens[1:]
 
-    def rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of several windows, each int64 [len(indices), context_length]."""
+    def rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Inputs, labels and document numbers of several windows, each int64 [len(indices), context_length].
+
+        Inputs and labels are views of one array. Document numbers are all 0 where no window crosses a border.
+        """
         tokens = np.empty((len(indices), self.context_length + 1), np.int64)
         for row, index in zip(tokens, indices.tolist(), strict=True):
             row[:] = self.split.read(self.start(index), self.context_length + 1)
-        return tokens[:, :-1], tokens[:, 1:]
+        inputs, labels = tokens[:, :-1], tokens[:, 1:]
+        if not self.crosses_documents:
+            return inputs, labels, np.zeros_like(inputs)
+        return inputs, labels, document_ids(inputs, self.split.eos_id)
 
     def new_targets(self, index: int) -> int:
         """How many of the window's targets no window before it has; they are its last ones."""

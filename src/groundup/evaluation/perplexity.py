@@ -16,7 +16,7 @@ Shapes: B rows, T positions, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,31 @@ def evaluate(model: LanguageModel, batches: Iterable[Batch], token_bytes: np.nda
         n_tokens=n_tokens,
         n_bytes=n_bytes,
         n_windows=sum(n > 0 for n in window_tokens),
+    )
+
+
+def weighted_mean(scores: Sequence[Scores], shares: Sequence[float]) -> Scores:
+    """The scores on a mixture of texts of which text i has `shares[i]` of the tokens; shares sum to 1.
+
+    Each text's loss counts by its share, however much of it was read. Bits per byte are the mixture's bits a token over
+    its bytes a token.
+    """
+    if len(scores) == 1:
+        return scores[0]
+    pairs = list(zip(scores, shares, strict=True))
+    loss = math.fsum(share * each.loss for each, share in pairs)
+    bytes_per_token = math.fsum(share * each.n_bytes / each.n_tokens for each, share in pairs)
+    bits_per_token = math.fsum(
+        share * each.bits_per_byte * each.n_bytes / each.n_tokens for each, share in pairs if each.n_bytes
+    )
+    return Scores(
+        loss=loss,
+        loss_standard_error=math.sqrt(math.fsum((share * each.loss_standard_error) ** 2 for each, share in pairs)),
+        perplexity=math.exp(loss) if loss < 700 else math.inf,
+        bits_per_byte=bits_per_token / bytes_per_token if bytes_per_token else math.nan,
+        n_tokens=sum(each.n_tokens for each, _ in pairs),
+        n_bytes=sum(each.n_bytes for each, _ in pairs),
+        n_windows=sum(each.n_windows for each, _ in pairs),
     )
 
 

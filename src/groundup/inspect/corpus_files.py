@@ -81,8 +81,11 @@ def corpus_terminal(looks: list[FileLook], records: Records) -> Group:
     good, bad = [look for look in looks if not look.error], [look for look in looks if look.error]
     parts: list[Table | Text] = []
     if good:
-        header = ("file", "read as", "records", "rows", "rejected", "size", "encoding")
-        parts.append(terminal_table(header, _rows(good), numbers=(3, 4, 5)))
+        header = ("file", "read as", "rows", "rejected", "size", "encoding")
+        table = terminal_table(header, _rows(good), numbers=(2, 3, 4))
+        for column in table.columns:
+            column.overflow, column.no_wrap = "fold", column is not table.columns[0]
+        parts.append(table)
     n_rejected = sum(look.n_rejected for look in good)
     unread = f", {len(bad):,} not" if bad else ""
     parts.append(
@@ -122,15 +125,15 @@ def _rows(looks: list[FileLook]) -> list[tuple[str, ...]]:
     groups: dict[tuple[str, ...], list[FileLook]] = {}
     for look in looks:
         place = os.path.dirname(look.name) if len(looks) > _MOST_FILES else look.name
-        groups.setdefault((place, look.format, look.kind, look.encoding), []).append(look)
+        groups.setdefault((place, look.format, look.encoding), []).append(look)
     rows = []
-    for (_, format, kind, encoding), alike in groups.items():
+    for (_, format, encoding), alike in groups.items():
         name = alike[0].name.removeprefix(below).lstrip("/") or alike[0].name
         if len(alike) > 1:
             name = f"{os.path.dirname(name) or '.'}/ ({len(alike):,} files)"
         counts = (sum(look.n_rows for look in alike), sum(look.n_rejected for look in alike))
         size = readable_bytes(sum(look.n_bytes for look in alike))
-        rows.append((printable(name), format, kind, *(f"{count:,}" for count in counts), size, encoding))
+        rows.append((printable(name), format, *(f"{count:,}" for count in counts), size, encoding))
     return rows
 
 

@@ -47,6 +47,9 @@ svg { width: 100%; height: auto; color: var(--ink); }
 .pieces { font-size: .9rem; line-height: 2.1; overflow-wrap: anywhere; }
 .piece { border-radius: 4px; padding: .16em .1em; white-space: pre-wrap; }
 .bar { min-width: 14rem; padding-left: .3rem; }
+.row { display: flex; flex-wrap: wrap; gap: .35rem .18rem; margin: .8rem 0; }
+.exercise { display: flex; flex-direction: column; gap: .12rem; } .exercise .piece { font-size: .8rem; line-height: 1.5; }
+.exercise .piece + .piece { opacity: .72; } .nothing { color: var(--soft); }
 details { margin: .8rem 0; } summary { cursor: pointer; color: var(--soft); }
 """
 

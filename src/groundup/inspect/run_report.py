@@ -38,6 +38,7 @@ def report_html(run: RunFolder) -> str:
         ("Cost", lambda: _cost(summary)),
         ("Checked", lambda: _facts(summary.checks)),
         ("Tokenizer", lambda: _tokenizer(summary)),
+        ("Mixture", lambda: _mixture(summary, rows)),
         ("Data", lambda: _data(summary)),
         ("Model", lambda: _facts(summary.model)),
         ("Settings", lambda: _folded("config.yaml", read_yaml(run.config))),
@@ -211,6 +212,34 @@ def _data(summary: RunSummary) -> str:
         rest = table(sources[_MOST_SOURCES:], header)
         html += f"<details><summary>{len(sources) - _MOST_SOURCES:,} more</summary>{rest}</details>"
     return html
+
+
+def _mixture(summary: RunSummary, rows: list[Row]) -> str:
+    """What was read of each source, and how the loss on each went."""
+    sources = summary.data.mixture if summary.data else ()
+    if not sources:
+        return ""
+    figure = lambda value, form: "–" if value is None else form.format(value)  # noqa: E731 - used in the next lines only
+    lines = [
+        (
+            one.name,
+            figure(one.share, "{:.1%}"),
+            figure(one.n_tokens, "{:,}"),
+            figure(one.n_tokens_read, "{:,}"),
+            figure(one.epochs, "{:.2f}"),
+            figure(one.val_loss, "{:.4f}"),
+            figure(one.val_bits_per_byte, "{:.4f}"),
+        )
+        for one in sources
+    ]
+    header = ("source", "share", "has tokens", "tokens read", "epochs", "validation loss", "bits per byte")
+    losses = [_series(rows, one.name, "step", f"val_loss/{one.name}") for one in sources]
+    bits = [_series(rows, one.name, "step", f"val_bits_per_byte/{one.name}") for one in sources]
+    charts = [
+        _chart("Validation loss of each source", losses, "step"),
+        _chart("Validation bits per byte of each source", bits, "step"),
+    ]
+    return table(lines, header) + _grid(charts)
 
 
 def _code(value: object) -> Raw:

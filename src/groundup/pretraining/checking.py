@@ -23,7 +23,10 @@ def checked_config(
         settings = settings | {"data": [str(path) for path in ([data] if isinstance(data, str | Path) else data)]}
     values = (config.model_dump(exclude_unset=True) if config else {}) | settings
     config = PretrainConfig.build(values, source="settings")
-    paths: dict[str, Any] = {"data": tuple(os.path.abspath(path) for path in config.data)}
+    paths: dict[str, Any] = {
+        "data": tuple(os.path.abspath(path) for path in config.data),
+        "mix": tuple(each.model_copy(update={"data": os.path.abspath(each.data)}) for each in config.mix),
+    }
     if config.tokenizer is not None:
         paths["tokenizer"] = os.path.abspath(config.tokenizer)
     config = config.model_copy(update=paths)

@@ -12,6 +12,8 @@ import pydantic
 from pydantic import Field
 
 from groundup.core.config import Config, Count, Seconds
+from groundup.data.mixture import Mix, check_mix
+from groundup.data.packing import Packing
 from groundup.data.verification import ChangedSources
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -23,6 +25,16 @@ class PretrainConfig(Config):
 
     # --- the text
     data: tuple[str, ...] = Field(default=(), description="A prepared data folder, or text files and folders.")
+    mix: Mix = Field(
+        default=(),
+        description="A source of a mixture of prepared data, its share of the rows after the colon; give one for each.",
+        json_schema_extra={"metavar": "NAME=FOLDER:WEIGHT"},
+    )
+    mix_alpha: Fraction | None = Field(
+        default=None,
+        description="Shares of a mixture without weights: sizes to this power (1: as large as they are, 0: all alike); 1 "
+        "if left out.",
+    )
     text_field: str | None = Field(default=None, description="Column or JSON key that holds the text.")
     separator: str | None = Field(default=None, description="Text that separates documents inside a text file.")
     format: str | None = Field(
@@ -80,7 +92,16 @@ class PretrainConfig(Config):
     stride: Count | None = Field(
         default=None, description="Tokens between the starts of windows; the context length if left out."
     )
-    document_mask: bool = Field(default=True, description="Keep documents in a window from seeing each other.")
+    packing: Packing = Field(
+        default="windows",
+        description="How text becomes rows: windows cuts it at equal distances; best-fit lays documents whole into rows; "
+        "concatenate is windows in which documents see each other.",
+    )
+    drop_tokens: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Leave 1 to this many random tokens out of every row, others at each reading, against memorising; 0: "
+        "none.",
+    )
     optimizer: Literal["muon", "adamw"] = Field(
         default="muon", description="Muon for the hidden matrices, or AdamW for all."
     )
@@ -129,6 +150,18 @@ class PretrainConfig(Config):
         if self.dropout and self.architecture != "gpt2":
             raise ValueError(
                 f"dropout {self.dropout} has no effect on {self.architecture}; use --architecture gpt2 or leave it out"
+            )
+        if self.data and self.mix:
+            raise ValueError("data and mix are both given; a training reads one text, or a mixture")
+        if self.mix:
+            check_mix(self.mix, self.mix_alpha)
+        elif self.mix_alpha is not None:
+            raise ValueError("mix_alpha has no effect without a mix; leave it out")
+        if self.stride is not None and self.packing == "best-fit":
+            raise ValueError(f"stride {self.stride} has no effect with best-fit packing; leave one of the two out")
+        if self.context_length is not None and self.drop_tokens >= self.context_length:
+            raise ValueError(
+                f"drop_tokens {self.drop_tokens} would empty rows of context_length {self.context_length}; 3 is usual"
             )
         if self.warmup is not None and self.decay is not None and self.warmup + self.decay > 1:
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} make more than the whole run; lower one")

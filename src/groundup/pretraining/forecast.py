@@ -13,6 +13,7 @@ Counting: interpolated Kneser-Ney (Kneser and Ney 1995; Chen and Goodman 1999, s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,24 +117,32 @@ def best_tokens(difficulty: Difficulty, matrix_parameters: int, most: float) -> 
     return min(reversed(choices), key=lambda n_tokens: forecast_loss(difficulty, matrix_parameters, n_tokens))
 
 
-def measure_difficulty(train: TokenSplit, validation: TokenSplit, vocab_size: int) -> Difficulty:
+def measure_difficulty(texts: Sequence[tuple[TokenSplit, TokenSplit, float]], vocab_size: int) -> Difficulty:
     """Count on samples of the training tokens and predict a sample of the validation tokens.
 
-    Without validation text the last twentieth of the training tokens is predicted, by what stands before it.
+    Each text is (training split, validation split, share); shares sum to 1, and samples hold as much of each text. Where none has
+    validation text the last twentieth of the training tokens is predicted, by what stands before it.
     """
-    n_train = train.n_tokens
-    if validation.n_tokens:
-        predicted = sample(validation, validation.n_tokens, PREDICTED_TOKENS)
-    else:
-        n_train -= max(1, min(train.n_tokens // 20, PREDICTED_TOKENS))
-        predicted = train.read(n_train, train.n_tokens - n_train).astype(np.int64)
-    most = min(n_train, COUNTED_TOKENS)
+    held_out = any(validation.n_tokens for _, validation, _ in texts)
+    usable, predicted = [], []
+    for train, validation, share in texts:
+        n_train = train.n_tokens
+        if not held_out:
+            n_train -= max(1, min(train.n_tokens // 20, round(share * PREDICTED_TOKENS)))
+            predicted.append(train.read(n_train, train.n_tokens - n_train).astype(np.int64))
+        elif validation.n_tokens:
+            predicted.append(sample(validation, validation.n_tokens, max(1, round(share * PREDICTED_TOKENS))))
+        usable.append((train, n_train, share))
+    most = min(sum(n_train for _, n_train, _ in usable), COUNTED_TOKENS)
     sizes = [most // 4**k for k in range(4) if k == 0 or most // 4**k >= FEWEST_TOKENS]
     anchors = []
     for size in reversed(sizes):
-        counted = sample(train, n_train, size)
-        anchors.append(Anchor(len(counted), tuple(counting_losses(counted, predicted, vocab_size))))
-    return Difficulty(tuple(anchors), train.n_tokens)
+        counted = np.concatenate([sample(train, n, max(1, round(share * size))) for train, n, share in usable])
+        losses = counting_losses(counted, np.concatenate(predicted), vocab_size)
+        anchors.append(Anchor(len(counted), tuple(losses)))
+    # The text of a mixture lasts until its average token has been read (interleave.py).
+    once = 1 / sum(share**2 / train.n_tokens for train, _, share in texts)
+    return Difficulty(tuple(anchors), round(once))
 
 
 def sample(split: TokenSplit, n_tokens: int, size: int) -> np.ndarray:

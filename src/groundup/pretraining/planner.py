@@ -19,8 +19,9 @@ from groundup.core.device import free_memory_bytes, pick_device
 from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
+from groundup.data.interleave import rows_per_epoch
+from groundup.data.mixture import Mixture
 from groundup.data.store import TokenStore
-from groundup.data.windows import Windows
 from groundup.models import ModelConfig, config_for_size
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.course import COMPILING_SECONDS, Budget, Pacing
@@ -41,9 +42,13 @@ START_SECONDS = 2.0  # opening the data, building the model, the card and the re
 
 
 def plan(
-    store: TokenStore, config: PretrainConfig | None = None, *, world_size: int = 1, reporter: Reporter = QUIET
+    text: TokenStore | Mixture,
+    config: PretrainConfig | None = None,
+    *,
+    world_size: int = 1,
+    reporter: Reporter = QUIET,
 ) -> Plan:
-    """Choose what to train on a prepared text, by rehearsing on this machine.
+    """Choose what to train on a prepared text or a mixture, by rehearsing on this machine.
 
     The budget is that of `config` (`DEFAULT_SECONDS` when it has none); settings that are given are kept. `world_size`
     processes share every batch; one is rehearsed, and each is taken to be as fast. Raises `GroundupError` when the text is
@@ -51,7 +56,8 @@ def plan(
     that was asked for takes all the time.
     """
     began = time.perf_counter()
-    planner = _Planner(store, config or PretrainConfig(), world_size, reporter)
+    mixture = text if isinstance(text, Mixture) else Mixture.of(text)
+    planner = _Planner(mixture, config or PretrainConfig(), world_size, reporter)
     depth, candidates, reason = planner.choose()
     return planner.finish(depth, candidates, reason, began)
 
@@ -65,12 +71,17 @@ def default_context_length(n_train_tokens: int) -> int:
 class _Planner:
     """What `plan` knows while it chooses: the text, the budget, the rehearsals so far."""
 
-    def __init__(self, store: TokenStore, config: PretrainConfig, world_size: int, reporter: Reporter) -> None:
+    def __init__(self, mixture: Mixture, config: PretrainConfig, world_size: int, reporter: Reporter) -> None:
         self.config, self.world_size, self.reporter = config, world_size, reporter
-        self.vocab_size = store.vocab_size
-        self.training, self.validation = store.split("train"), store.split("validation")
-        self.context_length = config.context_length or default_context_length(self.training.n_tokens)
-        self.windows = Windows(self.training, self.context_length, config.stride, document_mask=config.document_mask)
+        self.vocab_size, self.parts = mixture.store.vocab_size, mixture.parts
+        self.n_train_tokens, self.n_validation_tokens = mixture.n_tokens("train"), mixture.n_tokens("validation")
+        shortest = min(split.n_tokens for split in mixture.splits("train"))
+        suits = min(default_context_length(self.n_train_tokens), shortest - 1)
+        self.context_length = config.context_length or max(1, suits)
+        self.rows = mixture.rows(self.context_length, packing=config.packing, stride=config.stride)
+        self.rows_per_epoch = rows_per_epoch([len(rows) for rows in self.rows], self.parts)
+        bytes_per_token = sum(share * split.n_bytes / split.n_tokens for _, split, share in mixture.validation_shares())
+        self.bits_per_nat_a_token = 1 / (math.log(2) * bytes_per_token) if bytes_per_token else 0.0
         self.device = pick_device(config.device)
         on_gpu = self.device.startswith("cuda")  # each process has its own; on CPUs they share the memory
         self.base_bytes = 0 if on_gpu else psutil.Process().memory_info().rss
@@ -80,14 +91,17 @@ class _Planner:
         self.rates = recipe_values(config) | {
             name: value for name in recipe_values(PretrainConfig()) if (value := getattr(config, name)) is not None
         }
-        self.difficulty = measure_difficulty(self.training, self.validation, self.vocab_size)
+        self.difficulty = measure_difficulty(
+            list(zip(mixture.splits("train"), mixture.splits("validation"), mixture.shares, strict=True)),
+            self.vocab_size,
+        )
         self.pacing = Pacing(
             config=config,
             budget=self.budget,
             world_size=world_size,
             context_length=self.context_length,
-            n_windows=len(self.windows),
-            n_validation_tokens=self.validation.n_tokens,
+            n_windows=round(self.rows_per_epoch),
+            n_validation_tokens=self.n_validation_tokens,
             difficulty=self.difficulty,
             device=self.device,
         )
@@ -100,8 +114,13 @@ class _Planner:
         if config.tokens is not None:
             return Budget(tokens=config.tokens)
         if config.epochs is not None:
-            return Budget(tokens=max(1, round(config.epochs * self.training.n_tokens)))
+            return Budget(tokens=max(1, round(config.epochs * self._epoch_tokens)))
         return Budget(seconds=config.time or DEFAULT_SECONDS)
+
+    @property
+    def _epoch_tokens(self) -> float:
+        """Positions of an epoch: of all rows, or of those after which a mixture's average row has been read once."""
+        return self.rows_per_epoch * self.context_length
 
     # --- choosing
 
@@ -198,7 +217,7 @@ class _Planner:
             )
         if self.budget.seconds is not None and chosen.seconds > 1.01 * self.budget.seconds:
             reason += (
-                f"; the last evaluation reads all {readable_count(self.validation.n_tokens)} validation tokens, in about "
+                f"; the last evaluation reads all {readable_count(self.n_validation_tokens)} validation tokens, in about "
                 f"{readable_seconds(chosen.last_look_seconds)}, so it ends after {readable_seconds(chosen.seconds)}"
             )
         if self.world_size > 1:
@@ -228,8 +247,9 @@ class _Planner:
         )
         self.rehearsals[depth] = rehearse(
             self._model(depth),
-            self.windows,
+            self.rows,
             settings,
+            parts=self.parts,
             n_rows=max(1, min(most, affordable, MOST_MICRO_BATCH_TOKENS // self.context_length)),
             seconds=seconds,
             device=self.device,
@@ -283,7 +303,7 @@ class _Planner:
             batch_size=course.batch_size,
             steps=course.steps,
             tokens=course.tokens,
-            epochs=course.tokens / self.training.n_tokens,
+            epochs=course.tokens / self._epoch_tokens,
             training_seconds=course.training_seconds,
             last_look_seconds=course.last_look_seconds,
             compile=course.compiling.value,
@@ -293,7 +313,7 @@ class _Planner:
             # the model folder, and three training states while the third is being written
             disk_bytes=4 * cost.weight_bytes + 3 * cost.optimizer_bytes,
             loss=loss,
-            bits_per_byte=loss / math.log(2) * self.validation.n_tokens / max(1, self.validation.n_bytes),
+            bits_per_byte=loss * self.bits_per_nat_a_token,
             fits=memory <= self.usable_bytes,
         )
 
@@ -334,7 +354,7 @@ class _Planner:
             disk_bytes=chosen.disk_bytes,
             loss=chosen.loss,
             bits_per_byte=chosen.bits_per_byte,
-            train_tokens=self.training.n_tokens,
+            train_tokens=self.n_train_tokens,
             difficulty=self.difficulty,
             candidates=tuple(candidates.values()),
             reason=reason,

@@ -28,9 +28,9 @@ from groundup.core.files import read_json, write_json
 from groundup.core.progress import QUIET, Reporter
 from groundup.core.runs import RunFolder
 from groundup.data.batches import TrainingBatches
-from groundup.data.store import TokenStore
+from groundup.data.mixture import Mixture
+from groundup.data.store import MANIFEST, TokenStore
 from groundup.data.verification import ChangedSources, verify_sources
-from groundup.data.windows import Windows
 from groundup.inspect.run_report import write_report
 from groundup.models import LanguageModel, build_model
 from groundup.pretraining.checking import checked_config
@@ -139,33 +139,37 @@ def _make_what_is_missing(
         began = time.perf_counter()
         config = PretrainConfig.read(run.config)
         _use_threads(config)
-        store, tokenizer = text_stage(config, run.path, reporter)
-        _check_unchanged(run, store, tokenizer)
+        mixture, tokenizer = text_stage(config, run.path, reporter)
+        _check_unchanged(run, mixture, tokenizer)
         if (done := run.read_summary()).status == "finished":
             reporter.say(f"{path} is finished; nothing is left to do")
             ranks.from_main(0.0)
             return PretrainResult(
                 path, "finished", done.val_loss, done.val_perplexity, done.val_bits_per_byte, max_logit_difference=None
             )
-        verify_sources([store], changed_sources or config.changed_sources, reporter=reporter)
+        stores = [source.store for source in mixture.sources]
+        verify_sources(stores, changed_sources or config.changed_sources, reporter=reporter)
         is_new = not run.plan.exists()
-        config, plan = resolve(config, run, store, tokenizer, reporter, world_size=ranks.world_size)
+        config, plan = resolve(config, run, mixture, tokenizer, reporter, world_size=ranks.world_size)
         planned = time.perf_counter() if is_new else None
         ranks.from_main(1.0)  # the others may read the run folder now
-        training = _Training.build(config, store, tokenizer, ranks, reporter)
+        training = _Training.build(config, mixture, tokenizer, ranks)
         watcher = Watcher(
             run=run,
             config=config,
             model=training.model,
             tokenizer=tokenizer,
-            store=store,
-            card=functools.partial(model_card, config, store),
+            mixture=mixture,
+            progress=training.batches.progress,
+            card=functools.partial(model_card, config, mixture),
             reporter=reporter,
         )
         if config.sample_tokens and not run.read_samples():
             watcher.sample(step=0)
         result, compile_seconds = training.run(run, plan, watcher, reporter)
-        return _finish(run, config, plan, store, tokenizer, training, result, compile_seconds, began, planned, reporter)
+        return _finish(
+            run, config, plan, mixture, tokenizer, training, result, compile_seconds, began, planned, reporter
+        )
 
 
 def _use_threads(config: PretrainConfig) -> None:
@@ -182,9 +186,12 @@ def _follow(path: Path, ranks: Ranks) -> PretrainResult:
     config = PretrainConfig.read(run.config)
     _use_threads(config)
     plan = Plan.read(run.plan)
-    prepared = path / "data" if (path / "data" / "manifest.json").is_file() else Path(config.data[0])
-    store = TokenStore.open(prepared, verify=False)
-    training = _Training.build(config, store, Tokenizer.load(store.tokenizer_folder), ranks, QUIET)
+    if config.mix:
+        mixture = Mixture.open(config.mix, verify=False)
+    else:
+        prepared = path / "data" if (path / "data" / MANIFEST).is_file() else Path(config.data[0])
+        mixture = Mixture.of(TokenStore.open(prepared, verify=False))
+    training = _Training.build(config, mixture, Tokenizer.load(mixture.store.tokenizer_folder), ranks)
     result, _ = training.run(run, plan, None, QUIET)
     return PretrainResult(
         path, "interrupted" if result.outcome == "interrupted" else "finished", None, None, None, None
@@ -202,22 +209,19 @@ class _Training:
     ranks: Ranks
 
     @classmethod
-    def build(
-        cls, config: PretrainConfig, store: TokenStore, tokenizer: Tokenizer, ranks: Ranks, reporter: Reporter
-    ) -> _Training:
+    def build(cls, config: PretrainConfig, mixture: Mixture, tokenizer: Tokenizer, ranks: Ranks) -> _Training:
         assert config.context_length and config.batch_size and config.micro_batch_size
         model = build_model(model_config(config, tokenizer), config.seed).to(ranks.device)
         model.compute_dtype = DTYPES[config.precision]
-        windows = Windows(
-            store.split("train"), config.context_length, config.stride, document_mask=config.document_mask
-        )
         batches = TrainingBatches(
-            windows,
+            mixture.rows(config.context_length, packing=config.packing, stride=config.stride),
             batch_size=config.batch_size,
             micro_batch_size=config.micro_batch_size,
             seed=config.seed,
             rank=ranks.rank,
             world_size=ranks.world_size,
+            parts=mixture.parts,
+            drop_tokens=config.drop_tokens,
         )
         return cls(config, model, batches, Optimizer(model, _optimizer_settings(config)), ranks)
 
@@ -269,14 +273,17 @@ def _optimizer_settings(config: PretrainConfig) -> OptimizerSettings:
     )
 
 
-def _check_unchanged(run: RunFolder, store: TokenStore, tokenizer: Tokenizer) -> None:
+def _check_unchanged(run: RunFolder, mixture: Mixture, tokenizer: Tokenizer) -> None:
     """Note the hashes of data and tokenizer at the first start; at every later one they must be the same."""
     environment = read_json(run.environment)
-    hashes = {"data_sha256": store.manifest["key"], "tokenizer_sha256": tokenizer.sha256}
-    for name, value in hashes.items():
-        before = environment.get(name)
+    keys = {source.name: source.store.manifest["key"] for source in mixture.sources}
+    hashes = {"data_sha256": keys if mixture.is_mixed else keys[""], "tokenizer_sha256": tokenizer.sha256}
+    noted = environment.get("data_sha256")
+    known = noted if isinstance(noted, dict) else {"": noted}
+    compared = [(f"source {name}" if name else "data", known.get(name), key) for name, key in keys.items()]
+    compared.append(("tokenizer", environment.get("tokenizer_sha256"), tokenizer.sha256))
+    for what, before, value in compared:
         if before is not None and before != value:
-            what = name.removesuffix("_sha256")
             raise GroundupError(
                 f"the {what} of {run.path} has changed since the run began (SHA-256 {before[:12]} then, {value[:12]} now); "
                 f"put the old {what} back, or start a new run with another --out"
@@ -289,7 +296,7 @@ def _finish(
     run: RunFolder,
     config: PretrainConfig,
     plan: Plan,
-    store: TokenStore,
+    mixture: Mixture,
     tokenizer: Tokenizer,
     training: _Training,
     result: TrainingResult,
@@ -303,7 +310,8 @@ def _finish(
     if result.outcome == "finished" and not result.place.step:
         raise GroundupError("the time was over before the first step; give more time, or a smaller --size")
     if result.outcome == "finished":
-        tokens = torch.from_numpy(store.split("train").read(0, config.context_length or 1).astype("int64"))
+        text = mixture.store.split("train")
+        tokens = torch.from_numpy(text.read(0, min(config.context_length or 1, text.n_tokens)).astype("int64"))
         difference = verify_model(run.model, training.model, tokens)
         if not difference <= LARGEST_DIFFERENCE:  # also when it is not a number
             raise GroundupError(
@@ -315,7 +323,7 @@ def _finish(
         run,
         config,
         plan,
-        store,
+        mixture,
         tokenizer,
         training.model,
         outcome=result.outcome,
@@ -326,6 +334,7 @@ def _finish(
         n_tokens=result.place.n_tokens,
         max_logit_difference=difference,
         device=training.ranks.device,
+        progress=training.batches.progress(result.place.step),
     )
     run.write_summary(summary)
     write_report(run)

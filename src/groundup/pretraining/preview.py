@@ -14,6 +14,7 @@ from groundup.pretraining.checking import checked_config
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan, readable_seconds
 from groundup.pretraining.planner import plan as plan_prepared
+from groundup.pretraining.reading import said_reading
 from groundup.pretraining.text import text_stage
 
 
@@ -32,11 +33,11 @@ def plan(
     if config.threads:
         torch.set_num_threads(config.threads)
     with tempfile.TemporaryDirectory(prefix="groundup-plan-") as folder:
-        store, _ = text_stage(config, Path(folder), reporter)
-        chosen = plan_prepared(store, config, reporter=reporter)
-    for line in chosen.table():
+        mixture, _ = text_stage(config, Path(folder), reporter)
+        chosen = plan_prepared(mixture, config, reporter=reporter)
+        told = said_reading(mixture, config, chosen)
+    for line in (*chosen.table(), *told, chosen.reason):
         reporter.say(line)
-    reporter.say(chosen.reason)
     reporter.say(
         f"forecast    {readable_seconds(chosen.wall_seconds)}, validation loss {chosen.loss:.3f} "
         f"({chosen.bits_per_byte:.3f} bits per byte), nothing was trained"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from groundup.data.batches import TrainingBatches
-from groundup.data.windows import Windows
+from groundup.data.packing import Rows
 from groundup.models import LanguageModel, ModelConfig, build_model
 from groundup.training.job import Budget, Job
 from groundup.training.objectives import LOGITS_AT_ONCE, next_token_loss
@@ -101,17 +102,21 @@ def least_bytes(model: ModelConfig, n_rows: int = 0) -> int:
 
 def rehearse(
     config: ModelConfig,
-    windows: Windows,
+    rows: Sequence[Rows],
     settings: OptimizerSettings,
     *,
     n_rows: int,
+    parts: Sequence[int] = (1,),
     seconds: float,
     device: str = "cpu",
     precision: str = "auto",
 ) -> Rehearsal:
-    """Train a new model of `config` on batches of `n_rows` windows for about `seconds`, at least `FEWEST_STEPS` steps."""
+    """Train a new model of `config` on batches of `n_rows` rows for about `seconds`, at least `FEWEST_STEPS` steps.
+
+    `rows` and `parts` are those of the sources it will read, as `TrainingBatches` takes them.
+    """
     model = build_model(config).to(device)
-    batches = TrainingBatches(windows, batch_size=n_rows, micro_batch_size=n_rows, seed=0)
+    batches = TrainingBatches(rows, batch_size=n_rows, micro_batch_size=n_rows, seed=0, parts=parts)
     dtype, reason = _dtype(model, batches, precision, seconds / 8)
     model.compute_dtype = torch.bfloat16 if dtype == "bf16" else torch.float32
     optimizer = Optimizer(model, settings)

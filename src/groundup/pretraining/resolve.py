@@ -12,10 +12,11 @@ import torch
 
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
-from groundup.data.store import TokenStore
+from groundup.data.mixture import Mixture, settled_mix
 from groundup.models import ModelConfig, config_for_size
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import DEFAULT_SECONDS, Plan, plan
+from groundup.pretraining.reading import said_reading
 from groundup.pretraining.watching import prompt_from
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -37,7 +38,7 @@ BUDGETS = ("time", "tokens", "steps", "epochs")
 def resolve(
     config: PretrainConfig,
     run: RunFolder,
-    store: TokenStore,
+    mixture: Mixture,
     tokenizer: Tokenizer,
     reporter: Reporter,
     *,
@@ -49,8 +50,9 @@ def resolve(
     """
     if all(getattr(config, name) is not None for name in DERIVED) and run.plan.exists():
         return config, Plan.read(run.plan)
-    chosen = plan(store, config, world_size=world_size, reporter=reporter)
-    for line in (*chosen.table(), chosen.reason, chosen.precision_reason, chosen.compile_reason):
+    chosen = plan(mixture, config, world_size=world_size, reporter=reporter)
+    told = said_reading(mixture, config, chosen)
+    for line in (*chosen.table(), *told, chosen.reason, chosen.precision_reason, chosen.compile_reason):
         reporter.say(line)
     values: dict[str, Any] = config.model_dump() | chosen.settings()
     if config.time is None and any(getattr(config, name) for name in BUDGETS):
@@ -60,7 +62,9 @@ def resolve(
     # Sums in another number of threads round differently: a resumed run must use as many.
     values["threads"] = config.threads or torch.get_num_threads()
     if config.sample_prompt is None:
-        values["sample_prompt"] = prompt_from(store.split("validation"), tokenizer)
+        values["sample_prompt"] = prompt_from(mixture.splits("validation"), tokenizer)
+    if config.mix:
+        values |= {"mix": settled_mix(config.mix, mixture), "mix_alpha": None}
     shape = model_config(PretrainConfig.build(values), tokenizer)
     values |= {name: getattr(shape, name) for name in SHAPE if hasattr(shape, name)}
     resolved = PretrainConfig.build(_without_effectless(values), source="the resolved settings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from groundup.core.device import peak_memory_bytes
@@ -10,13 +11,17 @@ from groundup.core.runs import (
     CostSummary,
     DataSummary,
     Forecast,
+    MixtureSummary,
+    Row,
     RunFolder,
     RunSummary,
     SourceSummary,
     SplitSummary,
     TokenizerSummary,
 )
-from groundup.data.store import SPLITS, TokenStore
+from groundup.data.batches import Progress
+from groundup.data.mixture import Mixture
+from groundup.data.store import SPLITS
 from groundup.evaluation.perplexity import Scores
 from groundup.models.base import LanguageModel
 from groundup.pretraining.config import PretrainConfig
@@ -30,7 +35,7 @@ def summarize(
     run: RunFolder,
     config: PretrainConfig,
     plan: Plan,
-    store: TokenStore,
+    mixture: Mixture,
     tokenizer: Tokenizer,
     model: LanguageModel,
     *,
@@ -42,10 +47,12 @@ def summarize(
     n_tokens: int,
     max_logit_difference: float | None,
     device: str,
+    progress: Sequence[Progress] = (),
 ) -> RunSummary:
     """Gather what `report.html` tells besides the curves.
 
     `wall_seconds` are those of this session; `since_plan_seconds` those since the plan was made, None in a resumed run.
+    `progress` is what was read of each source.
     """
     rows = [row for row in run.read_metrics() if row.get("val_loss") is not None]
     scores = rows[-1] if rows else {}
@@ -89,8 +96,8 @@ def summarize(
             "parameters": f"{n_parameters:,} ({model.n_parameters(embeddings=False):,} without embedding and head)",
             "arithmetic": config.precision + (", compiled" if config.compile == "on" else ""),
         },
-        tokenizer=tokenizer_summary(store, tokenizer),
-        data=data_summary(store),
+        tokenizer=tokenizer_summary(mixture, tokenizer),
+        data=data_summary(mixture, progress, scores),
         cost=CostSummary(
             training_seconds=training_seconds,
             wall_seconds=wall_seconds,
@@ -111,38 +118,54 @@ def summarize(
     )
 
 
-def tokenizer_summary(store: TokenStore, tokenizer: Tokenizer) -> TokenizerSummary:
-    """The tokenizer and how it cuts the beginning of the validation (else the training) text."""
-    split = store.split("validation") if store.split("validation").n_tokens else store.split("train")
+def tokenizer_summary(mixture: Mixture, tokenizer: Tokenizer) -> TokenizerSummary:
+    """The tokenizer and how it cuts the beginning of the first validation (else training) text."""
+    train = mixture.splits("train")
+    split = next(split for split in (*mixture.splits("validation"), *train) if split.n_tokens)
     tokens = [int(token) for token in split.read(0, min(PIECES_SHOWN, split.n_tokens))]
     text = tokenizer.decode(tokens, skip_special=True)
-    train = store.split("train")
+    n_text_tokens = sum(split.n_tokens - split.n_documents for split in train)
     return TokenizerSummary(
         algorithm=tokenizer.algorithm,
         vocab_size=tokenizer.vocab_size,
-        bytes_per_token=train.n_bytes / max(1, train.n_tokens - train.n_documents),
+        bytes_per_token=sum(split.n_bytes for split in train) / max(1, n_text_tokens),
         sha256=tokenizer.sha256,
         pieces=tuple((token, piece) for token, piece, _ in tokenizer.pieces(text)),
     )
 
 
-def data_summary(store: TokenStore) -> DataSummary:
-    """The files of the text with their hashes, and what each side of the split holds."""
-    splits = {name: store.split(name) for name in SPLITS}
-    return DataSummary(
-        sources=tuple(
-            SourceSummary(source["path"], source["n_bytes"], source["sha256"]) for source in store.manifest["sources"]
-        ),
-        splits={name: SplitSummary(split.n_documents, split.n_tokens, split.n_bytes) for name, split in splits.items()},
-        note=f"split by {store.manifest['split_by']}",
-    )
+def data_summary(mixture: Mixture, progress: Sequence[Progress] = (), scores: Row | None = None) -> DataSummary:
+    """The files of the text with their hashes, what each side of the split holds, and what was read of each source.
+
+    `scores` is the last row of the metrics that has validation losses.
+    """
+    files, splits, manners = [], {}, []
+    for source in mixture.sources:
+        manifest, before = source.store.manifest, f"{source.name}: " if source.name else ""
+        files += [SourceSummary(file["path"], file["n_bytes"], file["sha256"]) for file in manifest["sources"]]
+        for name in SPLITS:
+            split = source.store.split(name)
+            splits[before + name] = SplitSummary(split.n_documents, split.n_tokens, split.n_bytes)
+        manners.append(f"{before}split by {manifest['split_by']}")
+    rows = []
+    if mixture.is_mixed and progress:
+        for source, share, done in zip(mixture.sources, mixture.shares, progress, strict=True):
+            found = {name: (scores or {}).get(f"{name}/{source.name}") for name in ("val_loss", "val_bits_per_byte")}
+            n_tokens = source.store.split("train").n_tokens
+            rows.append(MixtureSummary(source.name, share, n_tokens, done.tokens, done.epochs, **found))
+    return DataSummary(sources=tuple(files), splits=splits, note="; ".join(manners), mixture=tuple(rows))
 
 
-def model_card(config: PretrainConfig, store: TokenStore, scores: Scores | None) -> str:
+def model_card(config: PretrainConfig, mixture: Mixture, scores: Scores | None) -> str:
     """The README.md of a model folder: what it is, what it read, what it reaches, how to open it."""
-    train, validation = store.split("train"), store.split("validation")
-    names = sorted({Path(source["path"]).name for source in store.manifest["sources"]})
+    n_train, n_validation = (sum(split.n_bytes for split in mixture.splits(name)) for name in SPLITS)
+    manifests = [source.store.manifest for source in mixture.sources]
+    names = sorted({Path(file["path"]).name for manifest in manifests for file in manifest["sources"]})
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more files" if len(names) > 5 else "")
+    mixed = ""
+    if mixture.is_mixed:
+        shares = zip(mixture.sources, mixture.shares, strict=True)
+        mixed = f"\nOf what it read: {', '.join(f'{share:.1%} {source.name}' for source, share in shares)}.\n"
     reached = ""
     if scores is not None:
         reached = (
@@ -157,8 +180,8 @@ tags:
 ---
 # A {config.architecture} language model, {config.n_layers} layers of width {config.d_model}
 
-Trained from scratch with Groundup on {train.n_bytes:,} bytes of text ({shown}); {validation.n_bytes:,} bytes were held out.
-
+Trained from scratch with Groundup on {n_train:,} bytes of text ({shown}); {n_validation:,} bytes were held out.
+{mixed}
 {reached}It continues text in the manner of what it read. It knows nothing else, follows no instructions, and repeats whatever
 errors and opinions its text holds.
 

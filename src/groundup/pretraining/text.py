@@ -1,4 +1,4 @@
-"""The first stage of a run: from what a person pointed at to a token store and its tokenizer."""
+"""The first stage of a run: from what a person pointed at to token stores and their tokenizer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from groundup.core.errors import GroundupError
 from groundup.core.files import folder_written_atomically
 from groundup.core.progress import Reporter
+from groundup.data.mixture import Mixture
 from groundup.data.prepare import prepare
 from groundup.data.reading import Reading
 from groundup.data.sources import described
@@ -32,9 +33,11 @@ def prepared_folder(config: PretrainConfig) -> Path | None:
 
 def check_text(config: PretrainConfig) -> None:
     """Refuse, before anything is made, data that does not exist and settings that would have no effect."""
-    if not config.data:
-        raise GroundupError("nothing to train on; name a prepared data folder, or text files and folders")
-    if prepared_folder(config) is None:
+    if not config.data and not config.mix:
+        raise GroundupError(
+            "nothing to train on; name a prepared data folder, text files and folders, or a mixture with --mix"
+        )
+    if not config.mix and prepared_folder(config) is None:
         Reading(**_reading(config)).sources(list(config.data))
         return
     defaults = PretrainConfig()
@@ -43,7 +46,8 @@ def check_text(config: PretrainConfig) -> None:
         useless.append("tokenizer_algorithm")
     if useless:
         raise GroundupError(
-            f"{' and '.join(useless)} would have no effect: {config.data[0]} is prepared already; leave it out, or give the text"
+            f"{' and '.join(useless)} would have no effect: {config.data[0] if config.data else 'the mixture'} is prepared "
+            "already; leave it out, or give the text"
         )
 
 
@@ -57,12 +61,16 @@ def vocab_size_for(n_bytes: int) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tuple[TokenStore, Tokenizer]:
+def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tuple[Mixture, Tokenizer]:
     """Open the prepared data of a run; straight from text, train the tokenizer and prepare the text first.
 
     Each part is made once: a run that was killed here goes on where it stood. Raises `GroundupError` when the data was
     prepared with another tokenizer than the one asked for.
     """
+    if config.mix:
+        asked = Tokenizer.load(config.tokenizer).sha256 if config.tokenizer else None
+        mixture = Mixture.open(config.mix, config.mix_alpha, tokenizer_sha=asked)
+        return mixture, _tokenizer_of(mixture.store)
     prepared = prepared_folder(config)
     own = folder / "data"
     if prepared is None and (own / MANIFEST).is_file():
@@ -82,13 +90,18 @@ def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tupl
     # A run that prepared its own text has a copy of the tokenizer; the one it came from may be gone.
     asked = Tokenizer.load(config.tokenizer) if config.tokenizer and prepared != own else None
     store = TokenStore.open(prepared, tokenizer_sha=asked.sha256 if asked else None)
+    return Mixture.of(store), _tokenizer_of(store)
+
+
+def _tokenizer_of(store: TokenStore) -> Tokenizer:
+    """The store's copy of its tokenizer, which must still be the one it was prepared with."""
     tokenizer = Tokenizer.load(store.tokenizer_folder)
     if tokenizer.sha256 != store.manifest["tokenizer"]["sha256"]:
         raise GroundupError(
-            f"{store.tokenizer_folder} is not the tokenizer that {prepared} was prepared with "
+            f"{store.tokenizer_folder} is not the tokenizer that {store.folder} was prepared with "
             f"({tokenizer.sha256[:12]}, not {store.manifest['tokenizer']['sha256'][:12]}); put the old one back, or prepare again"
         )
-    return store, tokenizer
+    return tokenizer
 
 
 def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -> Tokenizer:

@@ -58,9 +58,19 @@ def test_a_charset_nobody_knows_is_not_believed(tmp_path: Path) -> None:
     assert "größer" in text_of(tmp_path / "odd.html", encoding="cp1252")
 
 
-def test_a_short_page_gives_all_that_would_be_seen(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text("<p>Short one.</p><script>x()</script>")
-    assert text_of(tmp_path / "a.html").strip() == "Short one."
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<p>Short one.</p><script>x()</script>", "Short one."),
+        ("<p>Hello page", "Hello page"),
+        ("Hello <b>world</b>", "Hello world"),
+        ("<html>\n<body>Just text</body>", "Just text"),
+        ("<HTML><BODY>Loud</BODY></HTML>", "Loud"),
+    ],
+)
+def test_a_short_page_or_a_part_of_one_gives_all_that_would_be_seen(tmp_path: Path, page: str, text: str) -> None:
+    (tmp_path / "a.html").write_text(page)
+    assert text_of(tmp_path / "a.html").replace("**", "").split() == text.split()
 
 
 @pytest.mark.parametrize("content", ["<script>only()</script>", "<html></html>", "   "])

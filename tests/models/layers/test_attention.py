@@ -76,7 +76,7 @@ def test_fast_equals_reference_with_gradients(path: str, kind: str, shape: tuple
     expected = reference_attention(*inputs, masks[kind])[0]
     wanted = torch.autograd.grad(expected.sin().sum(), inputs)
     given_mask = masks[kind] if kind == "mask" else None
-    out = PATHS[path](*inputs, given_mask, kind == "causal", 0.0)
+    out = PATHS[path](*inputs, given_mask, kind == "causal")
     torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
     for one, other in zip(torch.autograd.grad(out.sin().sum(), inputs), wanted, strict=True):
         torch.testing.assert_close(one, other, atol=5e-6, rtol=1e-5)
@@ -87,20 +87,19 @@ def test_fast_equals_reference_with_gradients(path: str, kind: str, shape: tuple
 def test_bf16_is_near_and_keeps_its_dtype(path: str, gradient: bool) -> None:
     inputs = [tensor.requires_grad_(gradient) for tensor in random_inputs((2, 4, 2, 32, 32, 16), torch.bfloat16)]
     exact = reference_attention(*(tensor.float() for tensor in inputs))[0]
-    out = PATHS[path](*inputs, None, True, 0.0)
+    out = PATHS[path](*inputs, None, True)
     assert out.dtype == torch.bfloat16
     assert (out.float() - exact).abs().max() < 0.03
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_dropout_keeps_the_mean_and_drops(path: str) -> None:
+def test_dropout_keeps_the_mean_and_drops() -> None:
     torch.manual_seed(0)
     q = k = torch.zeros(1, 1, 400, 2)
     v = torch.ones(1, 1, 400, 2)
-    out = PATHS[path](q, k, v, None, True, 0.5)[0, 0, 200:, 0]
+    out = attention(q, k, v, dropout=0.5)[0, 0, 200:, 0]
     assert float(out.mean()) == pytest.approx(1.0, abs=0.02)
     assert float(out.std()) > 0.02
-    torch.testing.assert_close(PATHS[path](q, k, v, None, True, 0.0), v)
+    torch.testing.assert_close(attention(q, k, v), v)
 
 
 def test_one_token_sees_everything_it_is_given() -> None:

@@ -45,6 +45,8 @@ def html_text(source: Source, file: BinaryIO, reading: Reading, remarks: Counter
         if size > LARGEST_PAGE:
             raise Unreadable(source, f"larger than {readable_bytes(LARGEST_PAGE)}, which is no page; give its text")
     page = "".join(parts)
+    if "<html" not in page[: 1 << 12].lower():  # a part of a page, which trafilatura would call none
+        page = f"<html><body>{page}</body></html>"
     try:
         text = trafilatura.extract(page, output_format="markdown", include_comments=False, include_tables=True)
         text = text or trafilatura.html2txt(page)

@@ -2,8 +2,8 @@
 
 One idea: the standard decoder can begin anywhere in a text and says where it stopped. So a list of any length passes
 through a window that grows only while a row does not end in it. A `.json` file with an object on each line is read as
-the JSON lines it is. An object is read whole: its one list of objects are the rows (`{"data": [...]}`); in the layout of
-SQuAD (Rajpurkar et al. 2016), the paragraphs of its articles are.
+the JSON lines it is. An object is read whole: a list of objects called as data usually is (`{"data": [...]}`) gives the
+rows; in the layout of SQuAD (Rajpurkar et al. 2016), the paragraphs of its articles do; any other object is one row.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LARGEST_WHOLE = 1 << 28  # characters of one row, or of an object that must be read whole
 _SPACE = " \t\r\n"
+_WRAPPERS = ("data", "rows", "examples", "records", "items", "documents", "train")
 
 
 def json_rows(
@@ -138,7 +139,7 @@ def _rows_of_object(source: Source, blocks: Iterator[str], remarks: Counter[str]
 
 
 def _unwrapped(source: Source, whole: Row) -> list[Row]:
-    lists = {name: value for name, value in whole.items() if _is_rows(value)}
+    lists = {name: value for name, value in whole.items() if name in _WRAPPERS and _is_rows(value)}
     if not lists:
         return [whole]
     if len(lists) > 1:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from groundup.data.formats.rows import Row, shown
 from groundup.data.records import Record
+from groundup.data.remote import Place
 
 
 class Rejected(Exception):
@@ -27,7 +27,7 @@ class Shape:
     name: str
     kind: str
     fits: Callable[[Row], bool]
-    convert: Callable[[Row, Path, int], list[Record]]
+    convert: Callable[[Row, Place, int], list[Record]]
 
 
 def text_of(row: Row, name: str, *, may_be_empty: bool = False) -> str:

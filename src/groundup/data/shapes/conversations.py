@@ -7,11 +7,11 @@ completion).
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from groundup.data.formats.rows import Row
 from groundup.data.records import Conversation, Message, Messages, Record
+from groundup.data.remote import Place
 from groundup.data.shapes.base import Rejected, Shape, is_text, text_of
 from groundup.data.shapes.messages import are_messages, check_answered, to_messages, to_tools
 
@@ -54,7 +54,7 @@ def _is_sharegpt(row: Row) -> bool:
     return message_field(row) is not None
 
 
-def _messages(row: Row, source: Path, index: int) -> list[Record]:
+def _messages(row: Row, source: Place, index: int) -> list[Record]:
     name = message_field(row)
     if name is None:
         raise Rejected("no list of messages")
@@ -69,7 +69,7 @@ def _is_alpaca(row: Row) -> bool:
     return "instruction" in row and "output" in row and is_text(row["instruction"]) and is_text(row["output"])
 
 
-def _alpaca(row: Row, source: Path, index: int) -> list[Record]:
+def _alpaca(row: Row, source: Place, index: int) -> list[Record]:
     answer: Message = {"role": "assistant", "content": text_of(row, "output")}
     return [Conversation((*instruction_messages(row), answer), (), source, index)]
 
@@ -78,7 +78,7 @@ def _is_seed(row: Row) -> bool:
     return is_text(row.get("instruction")) and isinstance(row.get("instances"), list)
 
 
-def _seed(row: Row, source: Path, index: int) -> list[Record]:
+def _seed(row: Row, source: Place, index: int) -> list[Record]:
     if not row["instances"] or not all(isinstance(instance, dict) for instance in row["instances"]):
         raise Rejected("no instances")
     found: list[Record] = []
@@ -120,7 +120,7 @@ def completion_messages(row: Row, name: str) -> Messages:
     return ({"role": "assistant", "content": text_of(row, name)},)
 
 
-def _prompt_completion(row: Row, source: Path, index: int) -> list[Record]:
+def _prompt_completion(row: Row, source: Place, index: int) -> list[Record]:
     pair = pair_of(row)
     if pair is None:
         raise Rejected("no prompt with a completion")

@@ -50,7 +50,7 @@ def to_message(value: Any, number: int = 1) -> Message:
         raise Rejected(f"unknown role {shown(repr(said))}", f" in message {number} (known: {', '.join(ROLES)})")
     content = value.get("content", value.get("value"))
     if str(said).strip().lower() in _CALLING:
-        return {"role": "assistant", "content": "", "tool_calls": [*_calls(_parsed(content, "tool call"))]}
+        return {"role": "assistant", "content": "", "tool_calls": [*_calls(_parsed(content, "a tool call is"))]}
     message: Message = {"role": role, "content": _content(content, number)}
     if value.get("tool_calls"):
         message["tool_calls"] = [*_calls(value["tool_calls"])]
@@ -67,7 +67,7 @@ def to_tools(value: Any) -> tuple[dict[str, Any], ...]:
     """Tools as OpenAI describes functions; from a list, or the JSON text of one."""
     if not value:
         return ()
-    tools = _parsed(value, "tools") if isinstance(value, str) else value
+    tools = _parsed(value, "tools are") if isinstance(value, str) else value
     if isinstance(tools, dict):
         tools = [tools]
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
@@ -111,7 +111,7 @@ def _calls(value: Any) -> Iterable[dict[str, Any]]:
             raise Rejected("a tool call names no function", f": {shown(repr(call))}")
         arguments = function.get("arguments", function.get("parameters", {}))
         if isinstance(arguments, str):
-            arguments = _parsed(arguments or "{}", "tool call's arguments")
+            arguments = _parsed(arguments or "{}", "a tool call's arguments are")
         yield {
             **({"id": call["id"]} if call.get("id") else {}),
             "type": "function",
@@ -125,4 +125,4 @@ def _parsed(text: Any, what: str) -> Any:
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        raise Rejected(f"the {what} is not valid JSON", f": {shown(text)}") from None
+        raise Rejected(f"{what} not valid JSON", f": {shown(text)}") from None

@@ -8,11 +8,11 @@ LLaMA-Factory (conversations with chosen and rejected; kto_tag).
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from groundup.data.formats.rows import Row
 from groundup.data.records import Messages, Preference, Record
+from groundup.data.remote import Place
 from groundup.data.shapes.base import Rejected, Shape, is_text, text_of
 from groundup.data.shapes.conversations import (
     completion_messages,
@@ -38,7 +38,7 @@ def _is_answer(value: Any) -> bool:
     return is_text(value) or is_message(value) or (are_messages(value) and bool(value))
 
 
-def _pair(row: Row, source: Path, index: int) -> list[Record]:
+def _pair(row: Row, source: Place, index: int) -> list[Record]:
     names = _sides(row)
     if names is None:
         raise Rejected("no chosen with a rejected answer")
@@ -95,7 +95,7 @@ def _is_judged(row: Row) -> bool:
     return message_field(row) is not None or pair_of(row) is not None or {"instruction", "output"} <= set(row)
 
 
-def _judged(row: Row, source: Path, index: int) -> list[Record]:
+def _judged(row: Row, source: Place, index: int) -> list[Record]:
     judgement = _judgement(row)
     if judgement is None:
         raise Rejected("no label that is true or false")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from groundup.data.fields import label_field, text_fields
 from groundup.data.formats.rows import Row
 from groundup.data.records import Document, LabelledText, Record
+from groundup.data.remote import Place
 from groundup.data.shapes.base import Rejected, Shape, text_of
 from groundup.data.shapes.conversations import CONVERSATIONS
 from groundup.data.shapes.preferences import PREFERENCES
@@ -16,7 +15,7 @@ def _is_labelled(row: Row) -> bool:
     return label_field(row) is not None and len(text_fields(row)) == 1
 
 
-def _labelled(row: Row, source: Path, index: int) -> list[Record]:
+def _labelled(row: Row, source: Place, index: int) -> list[Record]:
     name, label = next(iter(text_fields(row)), None), label_field(row)
     if name is None or label is None:
         raise Rejected("no text with a label")
@@ -32,7 +31,7 @@ def _is_document(row: Row) -> bool:
     return len(text_fields(row)) == 1
 
 
-def _document(row: Row, source: Path, index: int) -> list[Record]:
+def _document(row: Row, source: Place, index: int) -> list[Record]:
     name = next(iter(text_fields(row)), None)
     if name is None:
         raise Rejected("no text")

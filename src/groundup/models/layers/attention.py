@@ -6,7 +6,8 @@ Ainslie et al. 2023, section 2.2): query head h reads key-value head h // (H / G
 
 Which kernel is fastest depends on where it runs (measured, two cores with AVX-512 bf16, torch 2.13):
 - CUDA: `scaled_dot_product_attention`, which picks flash attention.
-- CPU, compiled: two causal blocks of plain products, 1.3 to 2 times the speed of the library's kernel.
+- CPU, compiled: two causal blocks of plain products, 1.3 to 2 times the speed of the library's kernel. Not with
+  dropout, whose weights could not be made a second time.
 - CPU, eager: the library's kernel; in fp32 when a gradient is wanted, since its bf16 backward is 3 times slower at
   short contexts.
 
@@ -16,12 +17,13 @@ Shapes: B batch, T queries, S keys, H query heads, G key-value heads, K numbers 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Beyond this many tokens the plain blocks would hold too large a table of scores; the library's kernel holds none.
+# Beyond this many tokens even one layer's table of scores is too large for the plain blocks; the kernel holds none.
 LONGEST_PLAIN_CONTEXT = 1024
 
 
@@ -61,13 +63,14 @@ def attention(
     assert not causal or q_BHTK.shape[2] == k_BGSK.shape[2], "causal attention over a cache needs a mask"
     if q_BHTK.shape[2] == 1 and mask is None:
         causal = False
-    if q_BHTK.device.type == "cpu" and torch.compiler.is_compiling() and k_BGSK.shape[2] <= LONGEST_PLAIN_CONTEXT:
-        return _plain_blocks(q_BHTK, k_BGSK, v_BGSK, mask, causal, dropout)
+    compiles_for_cpu = q_BHTK.device.type == "cpu" and torch.compiler.is_compiling()
+    if compiles_for_cpu and k_BGSK.shape[2] <= LONGEST_PLAIN_CONTEXT and not dropout:
+        return _plain_blocks(q_BHTK, k_BGSK, v_BGSK, mask, causal)
     return _library_kernel(q_BHTK, k_BGSK, v_BGSK, mask, causal, dropout)
 
 
 def _library_kernel(
-    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None, causal: bool, dropout: float
+    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None, causal: bool, dropout: float = 0.0
 ) -> Tensor:
     """torch's scaled_dot_product_attention."""
     dtype, (batch, n_heads, n_queries, d_head) = q_BHTK.dtype, q_BHTK.shape
@@ -85,31 +88,86 @@ def _library_kernel(
     return out.to(dtype)
 
 
-def _plain_blocks(
-    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None, causal: bool, dropout: float
-) -> Tensor:
+def _plain_blocks(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
     """Plain products for the compiler to fuse; causal queries go in two halves, the first skipping half the keys."""
-    batch, n_heads, n_queries, d_head = q_BHTK.shape
-    n_groups, n_keys = k_BGSK.shape[1:3]
-    q_BGRTK = q_BHTK.reshape(batch, n_groups, n_heads // n_groups, n_queries, d_head) * d_head**-0.5
+    n_queries, n_keys = q_BHTK.shape[2], k_BGSK.shape[2]
+    half = n_queries // 2 if causal else 0
+    blocks = [(0, half, half), (half, n_queries, n_keys)] if half else [(0, n_queries, n_keys)]
+    seen = None
+    if mask is not None:
+        seen = torch.where(mask[:, :, None], 0.0, -torch.inf)
+    elif causal:
+        seen = _causal_table(n_keys)[None, None, None]
+    q_BGRTK = q_BHTK.unflatten(1, (k_BGSK.shape[1], -1))
+    return _PlainBlocks.apply(q_BGRTK, k_BGSK, v_BGSK, seen, blocks).flatten(1, 2)
 
-    def block(start: int, stop: int, n_seen: int) -> Tensor:
-        # Heads that share keys are stacked as more queries of one head, so the keys are never copied.
-        queries = q_BGRTK[:, :, :, start:stop].flatten(2, 3)
-        scores = (queries @ k_BGSK[:, :, :n_seen].transpose(-2, -1)).unflatten(2, (-1, stop - start)).float()
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, :, None, start:stop, :n_seen], -torch.inf)
-        elif causal:
-            scores = scores + _causal_table(n_keys)[start:stop, :n_seen]
-        weights = F.dropout(scores.softmax(dim=-1).to(v_BGSK.dtype), dropout, training=dropout > 0)
-        return (weights.flatten(2, 3) @ v_BGSK[:, :, :n_seen]).unflatten(2, (-1, stop - start))
 
-    if causal and n_queries >= 2:
-        half = n_queries // 2
-        out = torch.cat((block(0, half, half), block(half, n_queries, n_keys)), dim=3)
-    else:
-        out = block(0, n_queries, n_keys)
-    return out.reshape(batch, n_heads, n_queries, d_head)
+class _PlainBlocks(torch.autograd.Function):
+    """Attention that keeps no table of weights: the backward pass makes it anew from the log of each softmax's sum.
+
+    That is FlashAttention's way (Dao et al. 2022, section 3.1 and appendix B.2), whose tiles are here the blocks
+    (first query, last query, number of keys). Left to itself the compiler keeps the tables, and transposed copies
+    besides: 114 of 464 MB at 6 x 384 with 16 x 256 tokens. The backward pass makes the *transposed* tables, so the
+    compiler cannot find that it had them and keep them after all.
+
+    `seen`, broadcast to B G R T S, is added to the scores: 0 where a query may look, minus infinity elsewhere. R query
+    heads share each of the G key-value heads; stacked as more queries of one head (N = R T), the keys are never copied.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q_BGRTK: Tensor,
+        k_BGSK: Tensor,
+        v_BGSK: Tensor,
+        seen: Tensor | None,
+        blocks: list[tuple[int, int, int]],
+    ) -> Tensor:
+        outs, log_sums = [], []
+        for start, stop, n_seen in blocks:
+            k_BGSK_, v_BGSK_ = k_BGSK[:, :, :n_seen], v_BGSK[:, :, :n_seen]
+            q_BGNK, rows = q_BGRTK[:, :, :, start:stop].flatten(2, 3), (-1, stop - start)
+            scores_BGRTS = (q_BGNK @ k_BGSK_.transpose(-2, -1)).unflatten(2, rows).float() * q_BGRTK.shape[-1] ** -0.5
+            if seen is not None:
+                scores_BGRTS = scores_BGRTS + seen[..., start:stop, :n_seen]
+            log_sum_BGRT = scores_BGRTS.logsumexp(-1)
+            weights_BGRTS = (scores_BGRTS - log_sum_BGRT[..., None]).exp().to(v_BGSK.dtype)
+            outs.append((weights_BGRTS.flatten(2, 3) @ v_BGSK_).unflatten(2, rows))
+            log_sums.append(log_sum_BGRT)
+        out_BGRTK = torch.cat(outs, dim=3)
+        ctx.save_for_backward(q_BGRTK, k_BGSK, v_BGSK, seen, torch.cat(log_sums, dim=3), out_BGRTK)
+        ctx.blocks = blocks
+        return out_BGRTK
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        q_BGRTK, k_BGSK, v_BGSK, seen, log_sum_BGRT, out_BGRTK = ctx.saved_tensors
+        d_out_BGRTK, scale = grad_outputs[0], q_BGRTK.shape[-1] ** -0.5
+        mean_BGRT = (d_out_BGRTK.float() * out_BGRTK.float()).sum(-1)  # of the weights' gradients, by their weights
+        d_q, d_k, d_v = [], None, None
+        for start, stop, n_seen in ctx.blocks:
+            k_BGSK_, v_BGSK_ = k_BGSK[:, :, :n_seen], v_BGSK[:, :, :n_seen]
+            q_BGNK, d_out_BGNK = (x[:, :, :, start:stop].flatten(2, 3) for x in (q_BGRTK, d_out_BGRTK))
+            rows = (-1, stop - start)
+            scores_BGSRT = (k_BGSK_ @ q_BGNK.transpose(-2, -1)).unflatten(-1, rows).float() * scale
+            if seen is not None:
+                scores_BGSRT = scores_BGSRT + seen[..., start:stop, :n_seen].movedim(-1, 2)
+            weights_BGSRT = (scores_BGSRT - log_sum_BGRT[:, :, None, :, start:stop]).exp()
+            d_weights_BGSRT = (v_BGSK_ @ d_out_BGNK.transpose(-2, -1)).unflatten(-1, rows).float()
+            d_scores_BGSRT = weights_BGSRT * (d_weights_BGSRT - mean_BGRT[:, :, None, :, start:stop]) * scale
+            d_scores_BGSN = d_scores_BGSRT.to(q_BGRTK.dtype).flatten(3, 4)
+            d_q.append((d_scores_BGSN.transpose(-2, -1) @ k_BGSK_).unflatten(2, rows))
+            d_k = _sum(d_k, d_scores_BGSN @ q_BGNK)
+            d_v = _sum(d_v, weights_BGSRT.to(v_BGSK.dtype).flatten(3, 4) @ d_out_BGNK)
+        return torch.cat(d_q, dim=3), d_k, d_v, None, None
+
+
+def _sum(shorter: Tensor | None, longer: Tensor) -> Tensor:
+    """The sum of [B, G, S, K] and of what is added to its first keys only."""
+    if shorter is None:
+        return longer
+    n = shorter.shape[2]
+    return torch.cat((longer[:, :, :n] + shorter, longer[:, :, n:]), dim=2)
 
 
 @torch.compiler.assume_constant_result
