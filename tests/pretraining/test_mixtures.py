@@ -173,3 +173,23 @@ def test_an_epoch_is_every_row_once(tiny: dict, stores: dict[str, Path], reading
     rows = training_rows(gu.TokenStore.open(stores["stories"]).split("train"), 32, **reading)
     assert found.steps == round(1.5 * len(rows) / 8)
     assert found.epochs == pytest.approx(1.5, abs=0.5 * 8 / len(rows) + 1e-9)
+
+
+def test_every_source_of_a_mixture_is_verified(settings: dict, stores: dict[str, Path], tmp_path: Path):
+    text = tmp_path / "more.txt"
+    text.write_text("the cat sees the river.\n" * 200)
+    gu.prepare(text, gu.Tokenizer.load(next(iter(stores.values())) / "tokenizer"), tmp_path / "more")
+    mix = [f"{name}={folder}:1" for name, folder in stores.items()] + [f"more={tmp_path / 'more'}:1"]
+    settings = settings | {"mix": mix, "steps": 1}
+    before = text.read_text()
+    text.write_text(before.replace("cat", "rat", 1))
+    with pytest.raises(gu.GroundupError, match=r"more\.txt changed since"):
+        gu.pretrain(out=tmp_path / "run", **settings)
+    text.write_text(before)
+    shard = tmp_path / "more" / "train-00000.tokens"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    with pytest.raises(gu.GroundupError, match=r"source more of the mixture: shard .* is damaged"):
+        gu.pretrain(out=tmp_path / "run", **settings)
+    shard.write_bytes(whole)
+    assert gu.pretrain(out=tmp_path / "run", **settings).outcome == "finished"
