@@ -190,7 +190,14 @@ def test_settings_that_cannot_be(slurm, corpus, tokenizer, tmp_path: Path, setti
 def test_where_there_is_no_slurm(corpus, tokenizer, tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("datatrove")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(GroundupError, match="sbatch could not be run"):
+    with pytest.raises(GroundupError, match="sbatch is not here"):
+        prepare_on_cluster(corpus, tokenizer, tmp_path / "data", SLURM)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_job_that_the_cluster_refuses(slurm, corpus, tokenizer, tmp_path: Path) -> None:
+    (tmp_path / "commands/sbatch").write_text("#!/bin/bash\nexit 3\n")
+    with pytest.raises(GroundupError, match=r"refused the job of stage survey \(code 3"):
         prepare_on_cluster(corpus, tokenizer, tmp_path / "data", SLURM)
 
 

@@ -28,19 +28,32 @@ _JOBS = "jobs.json"
 LOGS = "slurm"
 
 
-def submit(work: Work, slurm: Mapping[str, str], n_workers: int, n_threads: int, reporter: Reporter) -> bool:
-    """Put what is unfinished of `work` into the queue; False when it is there already.
+def check_cluster(slurm: Mapping[str, str], n_threads: int) -> dict[str, Any]:
+    """What `slurm` says, as `submit` takes it.
 
-    `slurm` must say `partition` and `time`; `cpus_per_task`, `mem_per_cpu_gb` and `qos` are known, anything else goes to
-    `sbatch` as it is. At most `n_workers` tasks run at once.
+    It must say `partition` and `time`; `cpus_per_task` (`n_threads` if left out), `mem_per_cpu_gb` and `qos` are known,
+    anything else goes to `sbatch` as it is. Raises `GroundupError` where the library or slurm's commands are missing.
     """
     try:
-        from datatrove.executor.slurm import SlurmPipelineExecutor
-        from loguru import logger
+        import datatrove.executor.slurm  # noqa: F401
     except ImportError:
         raise missing_extra("datatrove", "scale", "preparing on a cluster") from None
-    logger.disable("datatrove")  # it tells of every job on the terminal
     settings = _settings(slurm, n_threads)
+    for command in ("sbatch", "squeue"):
+        if shutil.which(command) is None:
+            raise GroundupError(f"{command} is not here; run this on a machine that has slurm's commands")
+    return settings
+
+
+def submit(work: Work, settings: dict[str, Any], n_workers: int, n_threads: int, reporter: Reporter) -> bool:
+    """Put what is unfinished of `work` into the queue; False when it is there already.
+
+    `settings` are those of `check_cluster`. At most `n_workers` tasks run at once, -1 for no limit.
+    """
+    from datatrove.executor.slurm import SlurmPipelineExecutor
+    from loguru import logger
+
+    logger.disable("datatrove")  # it tells of every job on the terminal
     logs = work.out.absolute() / LOGS / work.folder.name
     jobs, n_done = logs / _JOBS, n_tasks_done(work)
     if jobs.exists() and _are_queued(read_json(jobs)):
@@ -64,8 +77,11 @@ def submit(work: Work, slurm: Mapping[str, str], n_workers: int, n_threads: int,
         )
         try:
             executor.run()
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise GroundupError(f"sbatch could not be run ({error}); run this where slurm's commands are") from None
+        except subprocess.CalledProcessError as error:
+            raise GroundupError(
+                f"sbatch refused the job of stage {stage} (code {error.returncode}; it says why above); "
+                "are partition, time and the other --slurm settings right?"
+            ) from None
         if executor.job_id != -1:
             before, ids = executor, [*ids, str(executor.job_id)]
             write_json(jobs, ids)
@@ -93,12 +109,9 @@ def _settings(slurm: Mapping[str, str], n_threads: int) -> dict[str, Any]:
 
 def _are_queued(ids: list[str]) -> bool:
     """Whether slurm still has one of these jobs, waiting or running."""
-    try:
-        found = subprocess.run(
-            ["squeue", "--noheader", "--jobs", ",".join(ids)], capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise GroundupError(f"squeue could not be run ({error}); run this where slurm's commands are") from None
+    found = subprocess.run(
+        ["squeue", "--noheader", "--jobs", ",".join(ids)], capture_output=True, text=True, check=False
+    )
     return bool(found.stdout.strip())  # of jobs it no longer knows it says so, on the other stream
 
 

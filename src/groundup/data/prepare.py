@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
-from groundup.data.cluster import submit
+from groundup.data.cluster import check_cluster, submit
 from groundup.data.foreign_tokens import are_token_files, prepare_token_files
 from groundup.data.formats.rows import listed
 from groundup.data.processes import prepare_by_processes
@@ -139,13 +139,14 @@ def prepare_on_cluster(
 
     The work is put into the queue and None returned; the same call tells how far it is, puts what was stopped back into
     the queue, and opens the store once it is whole. `slurm` says `partition`, `time` and what else `sbatch` should hear
-    (`cluster.submit`); `n_workers` tasks run at once, -1 for no limit. Raises `GroundupError` as `prepare`
+    (`check_cluster`); `n_workers` tasks run at once, -1 for no limit. Raises `GroundupError` as `prepare`
     does, and where slurm's commands are missing.
     """
     out, reading = Path(out), reading or Reading()
     if are_token_files(paths):
         raise GroundupError("token files are copied, not encoded: prepare them without slurm")
     end_of_text(tokenizer)
+    cluster_settings = check_cluster(slurm, n_threads)
     remarks: Counter[str] = Counter()
     sources = _sources(paths, reading, remarks, validation_fraction, reporter)
     settings = _settings(reading, validation_fraction, seed, tokens_per_shard)
@@ -153,7 +154,8 @@ def prepare_on_cluster(
         key = store_key(tokenizer, settings, sources, hash_sources(sources))
         if (cached := cached_store(out, key, tokenizer.sha256)) is not None:
             return _told(cached, None, reporter)
-    submit(Work.begin(out, tokenizer, sources, reading, settings, remarks), slurm, n_workers, n_threads, reporter)
+    work = Work.begin(out, tokenizer, sources, reading, settings, remarks)
+    submit(work, cluster_settings, n_workers, n_threads, reporter)
     return None
 
 

@@ -15,7 +15,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
 from groundup.core.workers import Worker, answer, questions
 from groundup.data.store import TokenStore
-from groundup.data.tasks import Work, assemble, run_task, settle
+from groundup.data.tasks import TASK_BYTES, Work, assemble, run_task, settle
 
 _MODULE = "groundup.data.processes"
 
@@ -30,7 +30,7 @@ def prepare_by_processes(work: Work, n_workers: int, n_threads: int, reporter: R
     if any(n_done.values()):
         done = ", ".join(f"{stage} {count} of {n_tasks} tasks" for stage, count in n_done.items())
         reporter.say(f"{work.out}: going on after {done}")
-    if len(work.tasks) < n_workers:
+    if n_tasks < n_workers and sum(source.n_bytes for source in work.sources) > n_workers * TASK_BYTES[0]:
         files = f"{len(work.sources):,} file{'s' * (len(work.sources) != 1)}"
         reporter.warn(f"{files} make work for {n_tasks} of {n_workers} workers: a file is read by one")
     todo = work.unfinished("survey")
