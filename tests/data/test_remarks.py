@@ -29,3 +29,11 @@ def test_a_million_bad_rows_fill_no_memory() -> None:
 def test_stopping_names_the_row_and_the_way_out() -> None:
     with pytest.raises(GroundupError, match=r"a:7: no output \(x\); name it; or leave such rows out, counted"):
         reject_row(Counter(), "a:7", "no output", " (x)", "name it")
+
+
+def test_remarks_of_later_files_are_added_and_the_first_place_stays() -> None:
+    from groundup.data.remarks import add_remarks
+
+    remarks: Counter[str] = Counter({"rows rejected: no text (first: a:3)": 2, "empty files": 1})
+    add_remarks(remarks, {"rows rejected: no text (first: b:1)": 5, "empty files": 2, "rows (first: c:9)": 1})
+    assert remarks == {"rows rejected: no text (first: a:3)": 7, "empty files": 3, "rows (first: c:9)": 1}
