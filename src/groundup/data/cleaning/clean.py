@@ -23,11 +23,19 @@ from typing import Any, TextIO
 import psutil
 
 from groundup.core.errors import GroundupError
-from groundup.core.files import folder_written_atomically, read_json, readable_bytes, sha256_of, write_atomically, write_json
+from groundup.core.files import (
+    folder_written_atomically,
+    read_json,
+    readable_bytes,
+    sha256_of,
+    write_atomically,
+    write_json,
+)
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.cleaning import privacy
 from groundup.data.cleaning.documents import Corpus, Document
 from groundup.data.cleaning.report import FORMAT, Report
+from groundup.data.cleaning.rules import GROUPS
 from groundup.data.cleaning.settings import CleanConfig
 from groundup.data.cleaning.shards import ShardWriter
 from groundup.data.cleaning.survey import NEEDS, Survey, survey
@@ -41,7 +49,7 @@ VERSION = 1  # of what the rules mean: a folder cleaned by another version is cl
 REPORT, REMOVED, PAGE = "report.json", "removed.jsonl", "report.html"
 
 # What `inspect` looks at unless told otherwise: all but the search for repeated passages, which reads twice more.
-INSPECTED = ("all",)
+INSPECTED = tuple(group for group in GROUPS if group not in ("substrings", "block", "contamination"))
 
 _SMALL = 4_000_000  # bytes; starting workers would take longer
 _LIBRARIES = ("ftfy", "py3langid", "phonenumbers", "rensa")
@@ -118,7 +126,11 @@ def clean(
                         work.remove(item, removed)
         writer.finish()
         shutil.rmtree(folder / "work")
-        numbers = work.numbers("clean") | {"key": key, "files": writer.files, "removed_sha256": sha256_of(folder / REMOVED)}
+        numbers = work.numbers("clean") | {
+            "key": key,
+            "files": writer.files,
+            "removed_sha256": sha256_of(folder / REMOVED),
+        }
         settings.write(folder / "settings.yaml")
         if page is not None:
             write_atomically(folder / PAGE, page(numbers))
@@ -205,7 +217,7 @@ class _Work:
 
     def numbers(self, what: str) -> Numbers:
         corpus = self._corpus
-        for path, reason in corpus.unreadable.items():
+        for reason in corpus.unreadable.values():
             self._reporter.warn(f"not read to its end: {reason}")
         return {
             "format": FORMAT,
@@ -226,7 +238,7 @@ class _Spool:
 
     def __init__(self, path: Path, characters: int) -> None:
         self._path, self._characters = path, characters
-        self._file = open(path, "w", encoding="ascii")
+        self._file = open(path, "w", encoding="ascii")  # noqa: SIM115 (closed by `cut`)
 
     def add(self, item: Item) -> None:
         document, verdict = item.document, item.verdict

@@ -33,7 +33,9 @@ _ZERO_WIDTH = regex.compile(
     r"|[\u034f\u180e\u2061-\u2064\ufeff]|(?<!\p{Hangul})[\u115f\u1160\u3164\uffa0](?!\p{Hangul})"
 )
 # Scripts whose letters join, stack or change beside a joiner.
-_JOINING = r"\p{Arabic}\p{Syriac}\p{Mongolian}\p{Nko}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}\p{Oriya}\p{Tamil}"
+_JOINING = (
+    r"\p{Arabic}\p{Syriac}\p{Mongolian}\p{Nko}\p{Devanagari}\p{Bengali}\p{Gurmukhi}\p{Gujarati}\p{Oriya}\p{Tamil}"
+)
 _JOINING += r"\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Khmer}\p{Myanmar}\p{Tibetan}\p{Inherited}"
 _JOINER = regex.compile(
     rf"\u200c(?<![{_JOINING}]\u200c)|(?<![{_JOINING}\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}\ufe0f])\u200d"
@@ -61,7 +63,12 @@ def find_hidden(text: str) -> list[Find]:
         return []
     finds: list[Find] = []
     if _ANY.search(text):
-        for kind, pattern in (("zero_width", _ZERO_WIDTH), ("joiner", _JOINER), ("tag", _TAG), ("variation", _VARIATION)):
+        for kind, pattern in (
+            ("zero_width", _ZERO_WIDTH),
+            ("joiner", _JOINER),
+            ("tag", _TAG),
+            ("variation", _VARIATION),
+        ):
             finds += [(kind, *match.span()) for match in pattern.finditer(text)]
         finds += _bidi(text)
     finds += [("homoglyph", *match.span()) for match in _MIXED_WORD.finditer(text)]

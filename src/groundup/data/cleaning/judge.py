@@ -44,6 +44,7 @@ class Verdict:
     spelt_out: dict[str, str] = field(default_factory=dict)
     language: str | None = None
     score: float | None = None
+    gibberish_at: int = 0
     before_gibberish: list[str] = field(default_factory=list)
     excerpt: str = ""
 
@@ -52,7 +53,9 @@ class Verdict:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Verdict:
-        return cls(**values | {"failed": [(name, figure) for name, figure in values.get("failed", ())]})
+        verdict = cls(**values)
+        verdict.failed = [(name, figure) for name, figure in verdict.failed]
+        return verdict
 
 
 class Judge:
@@ -67,6 +70,7 @@ class Judge:
         self._repair = repairer() if "repair" in groups else None
         self._identify = identifier(settings.language) if "language" in groups else None
         self._find = privacy.finder(settings.phone_regions)
+        self._c4: tuple[str, tuple[str, list[str]]] | None = None
 
     def __call__(self, text: str) -> Verdict:
         verdict = Verdict(text)
@@ -79,7 +83,8 @@ class Judge:
             elif not rule.allows(figure):
                 verdict.failed.append((rule.name, round(figure, 4)))
         if verdict.failed:
-            verdict.excerpt = privacy.excerpt(text, self._find)
+            start = verdict.gibberish_at if verdict.failed[0][0] == "gibberish" else 0
+            verdict.excerpt = privacy.excerpt(text, self._find, start)
         if "perplexity" in measures:
             verdict.score = round(measures["perplexity"], 4)
         verdict.text = text
@@ -96,8 +101,14 @@ class Judge:
         if "privacy" in self._groups:
             text = self._mask(text, verdict)
         if "c4_lines" in self._groups:
-            text = self._take_lines(text, "c4_lines", lambda: lines.as_c4_keeps(Measured(text)), verdict)
+            text = self._take_lines(text, "c4_lines", lambda: self._as_c4_keeps(text), verdict)
         return text
+
+    def _as_c4_keeps(self, text: str) -> tuple[str, list[str]]:
+        """C4's line rules on `text`; the last answer is kept, for the edit and the rule on sentences ask for the same."""
+        if self._c4 is None or self._c4[0] is not text:
+            self._c4 = (text, lines.as_c4_keeps(Measured(text)))
+        return self._c4[1]
 
     def _show_hidden(self, text: str, verdict: Verdict) -> str:
         finds = hidden.find_hidden(text)
@@ -113,9 +124,7 @@ class Judge:
             return stripped
         return text
 
-    def _take_lines(
-        self, text: str, edit: str, take: Callable[[], tuple[str, list[str]]], verdict: Verdict
-    ) -> str:
+    def _take_lines(self, text: str, edit: str, take: Callable[[], tuple[str, list[str]]], verdict: Verdict) -> str:
         left, taken = take()
         if not taken:
             return text
@@ -146,7 +155,7 @@ class Judge:
         if "symbols" in groups:
             found |= figures.signs(measured)
         if "c4" in groups:
-            found |= figures.c4_page(measured, lines.as_c4_keeps(measured)[0])
+            found |= figures.c4_page(measured, self._as_c4_keeps(text)[0])
         if "block" in groups:
             found["blocked"] = sum(map(text.count, self._settings.block))
         if "privacy" in groups:
@@ -185,6 +194,7 @@ class Judge:
             return {}
         bits = self._reference.bits(text)
         start, end = self._reference.gibberish(bits)
+        verdict.gibberish_at = start
         if end - start >= _FEWEST_GIBBERISH:
             verdict.before_gibberish = self._words_before(text, start)
         return {"perplexity": self._reference.score(bits), "gibberish": end - start}

@@ -39,9 +39,8 @@ _SHAPES = (
 _KEYS = tuple((marks, re.compile(shape)) for marks, shape in _SHAPES)
 
 _NAMES = ("password", "passwd", "pwd", "secret", "token", "api_key", "apikey", "api-key", "access_key")
-_NAMED = re.compile(
-    r"(?i:passw(?:or)?d|pwd|secret|token|api[_-]?key|access[_-]?key)[\w-]{0,20}[\"']?[ \t]{0,3}(?::=|=>|[:=])[ \t]{0,3}[\"']?"
-    r"(?P<value>[A-Za-z0-9+/=_.~!@#$%^&*-]{16,200})"
+_VALUE = re.compile(
+    r"[\w-]{0,20}[\"']?[ \t]{0,3}(?::=|=>|[:=])[ \t]{0,3}[\"']?(?P<value>[A-Za-z0-9+/=_.~!@#$%^&*-]{16,200})"
 )
 _FEWEST_BITS = 3.5
 
@@ -52,11 +51,23 @@ def find_keys(text: str) -> Iterator[tuple[int, int]]:
         if any(mark in text for mark in marks):
             for match in pattern.finditer(text):
                 yield match.span()
-    if ("=" in text or ":" in text) and any(name in lowered for lowered in (text.lower(),) for name in _NAMES):
-        for match in _NAMED.finditer(text):
-            value = match["value"]
-            if re.search(r"\d", value) and re.search(r"[A-Za-z]", value) and entropy(value) >= _FEWEST_BITS:
-                yield match.span("value")
+    yield from _named(text)
+
+
+def _named(text: str) -> Iterator[tuple[int, int]]:
+    """What stands behind the name of a secret and looks drawn by lot."""
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few capital letters have a longer small one
+        lowered = text
+    for name in _NAMES:
+        at = lowered.find(name)
+        while at >= 0:
+            match = _VALUE.match(text, at + len(name))
+            if match:
+                value = match["value"]
+                if re.search(r"[0-9]", value) and re.search(r"[A-Za-z]", value) and entropy(value) >= _FEWEST_BITS:
+                    yield match.span("value")
+            at = lowered.find(name, at + len(name))
 
 
 def entropy(text: str) -> float:

@@ -88,14 +88,14 @@ def as_c4_keeps(measured: Measured) -> tuple[str, list[str]]:
     """The text that C4's line rules leave, and the lines they take out."""
     kept: list[str] = []
     taken: list[str] = []
+    whole = measured.text.lower()
+    notices = [notice for notice in ("javascript", *_POLICY) if notice in whole]
     for line in measured.lines:
-        lowered = line.lower()
         keep = (
             ends_a_sentence(line)
             and not line.endswith("...")
-            and (not measured.is_spaced or line.count(" ") >= 4 and len(line.split()) >= 5)
-            and "javascript" not in lowered
-            and not any(notice in lowered for notice in _POLICY)
+            and (not measured.is_spaced or len(line.split(None, 4)) == 5)
+            and not any(notice in line.lower() for notice in notices)
         )
         (kept if keep else taken).append(line)
     return "\n".join(kept), taken

@@ -41,9 +41,10 @@ class Reference:
     usual: np.ndarray  # median and deviation of a document, median and deviation of a window
 
     def bits(self, text: str) -> np.ndarray:
-        """Bits of every character of `text`, given up to three before it."""
-        probability = np.full(len(text), _UNSEEN)
-        for order, (run, context) in enumerate(_runs(text)):
+        """Bits of every character of `text`, given up to three before it; capital letters count as small ones."""
+        runs = _runs(text)
+        probability = np.full(len(runs[0][0]), _UNSEEN)
+        for order, (run, context) in enumerate(runs):
             total, kinds = self.totals[order, context], self.kinds[order, context].astype(np.float64)
             seen = total > 0
             probability = np.where(
@@ -84,7 +85,7 @@ class Reference:
     def load(cls, folder: Path) -> Reference:
         """Open what `save` wrote, memory-mapped: every process sees the same pages."""
         names = ("counts", "totals", "kinds", "usual")
-        return cls(*(np.load(folder / f"reference-{name}.npy", mmap_mode="r") for name in names))
+        return cls(*(np.asarray(np.load(folder / f"reference-{name}.npy", mmap_mode="r")) for name in names))
 
 
 def train_reference(chunks: Sequence[str]) -> Reference | None:
@@ -113,7 +114,8 @@ def train_reference(chunks: Sequence[str]) -> Reference | None:
 
 def _runs(text: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each order, the slot of the run that ends at each character and the slot of that run's context."""
-    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    # Whoever writes in capitals writes no gibberish. (A handful of letters become two: places shift by as many.)
+    characters = np.frombuffer(text.lower().encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     context = np.zeros(len(characters), np.uint64)
     found = []
     for order in range(ORDER):

@@ -33,9 +33,9 @@ def repetition(measured: Measured) -> dict[str, float]:
     words = measured.words
     if not measured.is_spaced or len(words) < FEWEST_WORDS:
         return figures
-    number: dict[str, int] = {}
-    ids = np.fromiter((number.setdefault(word, len(number)) for word in words), np.uint64, len(words))
-    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    number = {word: index for index, word in enumerate(measured.vocabulary)}
+    ids = np.fromiter(map(number.__getitem__, words), np.uint64, len(words))
+    lengths = np.fromiter(map(len, number), np.int64, len(number))[ids.astype(np.intp)]
     total = int(lengths.sum())
     ends = np.concatenate(([0], np.cumsum(lengths)))
 

@@ -43,7 +43,9 @@ class CleanConfig(Config):
     phone_regions: tuple[str, ...] = Field(
         default=(), description="Countries whose national telephone numbers are looked for, as GB,DE."
     )
-    hidden: Literal["strip", "drop", "report"] = Field(default="strip", description="What is done about hidden Unicode.")
+    hidden: Literal["strip", "drop", "report"] = Field(
+        default="strip", description="What is done about hidden Unicode."
+    )
     block: tuple[str, ...] = Field(default=(), description="Remove documents that hold one of these strings.")
     against: tuple[str, ...] = Field(default=(), description="Evaluation files whose passages must not be in the text.")
     boilerplate_documents: Count = Field(
@@ -66,7 +68,7 @@ class CleanConfig(Config):
             if name in self.thresholds and RULES[name].group not in groups:
                 raise ValueError(f"the bounds of {name} have no effect without the rules {RULES[name].group!r}")
         for setting, group in _PARTNERS.items():
-            if setting in self.model_fields_set and group not in groups:
+            if getattr(self, setting) != type(self).model_fields[setting].default and group not in groups:
                 raise ValueError(f"{setting} has no effect without the rules {group!r}; add them to rules")
         for kind in self.privacy:
             if kind not in KINDS:
@@ -103,4 +105,5 @@ class CleanConfig(Config):
     @property
     def actions(self) -> dict[str, Action]:
         """What is done about each kind. Addresses of computers are only reported: `3.1.4.1` may be a section."""
-        return {kind: "report" if kind == "ip" else "mask" for kind in KINDS} | self.privacy
+        usual: dict[str, Action] = {kind: "report" if kind == "ip" else "mask" for kind in KINDS}
+        return usual | self.privacy

@@ -47,7 +47,9 @@ def survey(
     """Read the corpus once and write into `folder` what `load_findings` reads."""
     counts = LineCounts(folder)
     chance = random.Random(seed)
-    share = min(1.0, SAMPLE_CHARACTERS / max(1, sum(_likely_characters(s.n_bytes, str(s.path)) for s in corpus.sources)))
+    share = min(
+        1.0, SAMPLE_CHARACTERS / max(1, sum(_likely_characters(s.n_bytes, str(s.path)) for s in corpus.sources))
+    )
     chunks: list[str] = []
     held = n_documents = 0
     for document in corpus.documents(advance):

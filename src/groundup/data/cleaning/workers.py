@@ -40,8 +40,7 @@ def judged(
         for document in documents:
             yield document, judge(document.text)
         return
-    given = settings.model_dump(mode="json", exclude_unset=True)
-    order = json.dumps({"settings": given, "findings": str(findings), "is_final": is_final})
+    order = json.dumps({"settings": settings.model_dump(mode="json"), "findings": str(findings), "is_final": is_final})
     with ExitStack() as stack:
         workers = [stack.enter_context(_Worker(order)) for _ in range(n_workers)]
         threads = stack.enter_context(ThreadPoolExecutor(n_workers))
