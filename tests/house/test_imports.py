@@ -38,6 +38,9 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "tiktoken": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
+    "ftfy": {"data"},
+    "phonenumbers": {"data"},
+    "py3langid": {"data"},
 }
 
 

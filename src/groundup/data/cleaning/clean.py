@@ -98,14 +98,15 @@ def clean(
     settings, out = settings or CleanConfig(), Path(out)
     _check_place(paths, out)
     sources = list_sources(paths)
-    key = _key(settings, hash_sources(sources))
+    hashes = hash_sources(sources)
+    key = _key(settings, hashes)
     if (found := _cached(out, key)) is not None:
         reporter.say(f"{out}: same text and settings as before, nothing to do")
         return found
     _clear_leftovers(out)
     with folder_written_atomically(out) as folder:
         (folder / "work").mkdir()
-        work = _Work(paths, settings, folder / "work", n_workers, reporter, is_final=True)
+        work = _Work(paths, settings, folder / "work", n_workers, reporter, is_final=True, hashes=hashes)
         writer = ShardWriter(folder, settings.format, settings.shard_size)
         with open(folder / REMOVED, "w", encoding="utf-8", errors="surrogatepass") as removed:
             spool = work.spool() if "substrings" in settings.groups else None
@@ -149,6 +150,7 @@ class _Work:
         n_workers: int | None,
         reporter: Reporter,
         is_final: bool,
+        hashes: list[str] | None = None,
     ) -> None:
         self._left_out: Counter[str] = Counter()
         sources, reading = list_sources(paths, self._left_out), Reading(settings.text_field, settings.separator)
@@ -156,7 +158,7 @@ class _Work:
         self._settings, self._folder, self._reporter, self._is_final = settings, folder, reporter, is_final
         self._corpus = Corpus(sources, reading)
         self._n_file_bytes = sum(source.n_bytes for source in sources)
-        self._hashes = hash_sources(sources)
+        self._hashes = hashes or hash_sources(sources)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._n_workers = n_workers or (1 if self._n_file_bytes < _SMALL else cores)
         self._find = privacy.finder(settings.phone_regions)

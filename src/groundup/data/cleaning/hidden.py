@@ -40,10 +40,12 @@ _JOINING += r"\p{Telugu}\p{Kannada}\p{Malayalam}\p{Sinhala}\p{Khmer}\p{Myanmar}\
 _JOINER = regex.compile(
     rf"\u200c(?<![{_JOINING}]\u200c)|(?<![{_JOINING}\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}\ufe0f])\u200d"
 )
-_TAG = re.compile("(?<!\U0001f3f4)(?<![\U000e0000-\U000e007f])[\U000e0000-\U000e007f]+")
+_TAG = re.compile("[\U000e0000-\U000e007f]+")
+# The code of a region, closed, after a black flag: all that UTS 51 allows.
+_FLAG = re.compile("(?<=\U0001f3f4)[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
 _VARIATION = regex.compile(
     r"(?<![\ufe00-\ufe0f\U000e0100-\U000e01ef])"
-    r"(?:[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}|(?<!\p{Han})[\U000e0100-\U000e01ef]|(?<![^\s])[\ufe00-\ufe0f])"
+    r"(?:[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}|(?<!\p{Han})[\U000e0100-\U000e01ef]|(?<![^\sA-Za-z])[\ufe00-\ufe0f])"
 )
 _MARKS = "\u061c\u200e\u200f"
 _OPENERS, _CLOSERS = "\u202a\u202b\u2066\u2067\u2068", "\u202c\u2069"
@@ -51,7 +53,8 @@ _OVERRIDES = "\u202d\u202e"
 _BIDI = re.compile(f"[{_MARKS}{_OPENERS}{_CLOSERS}{_OVERRIDES}]")
 
 # Cyrillic and Greek letters that look like a Latin one in common fonts (UTS 39, confusables).
-_LOOKALIKES = "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅοανρτικυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
+# The small Greek ones but omicron are left out: sciences write them beside Latin letters on purpose.
+_LOOKALIKES = "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅοΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
 _MIXED_WORD = re.compile(rf"\b(?=[A-Za-z]*[{_LOOKALIKES}])(?=[{_LOOKALIKES}]*[A-Za-z])[A-Za-z{_LOOKALIKES}]{{4,}}\b")
 
 Find = tuple[str, int, int]  # kind, start, end
@@ -63,13 +66,10 @@ def find_hidden(text: str) -> list[Find]:
         return []
     finds: list[Find] = []
     if _ANY.search(text):
-        for kind, pattern in (
-            ("zero_width", _ZERO_WIDTH),
-            ("joiner", _JOINER),
-            ("tag", _TAG),
-            ("variation", _VARIATION),
-        ):
+        for kind, pattern in (("zero_width", _ZERO_WIDTH), ("joiner", _JOINER), ("variation", _VARIATION)):
             finds += [(kind, *match.span()) for match in pattern.finditer(text)]
+        tags = (match.span() for match in _TAG.finditer(text))
+        finds += [("tag", start, end) for start, end in tags if not _FLAG.fullmatch(text, start, end)]
         finds += _bidi(text)
     finds += [("homoglyph", *match.span()) for match in _MIXED_WORD.finditer(text)]
     return sorted(finds, key=lambda find: find[1:])

@@ -26,7 +26,7 @@ from groundup.data.cleaning.survey import load_findings
 _FEWEST_GIBBERISH = 3 * WINDOW
 
 # A word, in the sense of a trigger, and how far around the beginning of gibberish it is looked for.
-_LONGEST_WORD, _AROUND = 60, 100
+_LONGEST_WORD, _BEFORE = 60, 400
 
 
 @dataclass
@@ -193,11 +193,11 @@ class Judge:
         if len(text) < FEWEST_CHARACTERS:
             return {}
         bits = self._reference.bits(text)
-        start, end = self._reference.gibberish(bits)
+        start, length = self._reference.gibberish(bits)
         verdict.gibberish_at = start
-        if end - start >= _FEWEST_GIBBERISH:
+        if length >= _FEWEST_GIBBERISH:
             verdict.before_gibberish = self._words_before(text, start)
-        return {"perplexity": self._reference.score(bits), "gibberish": end - start}
+        return {"perplexity": self._reference.score(bits), "gibberish": length}
 
     def _words_before(self, text: str, start: int) -> list[str]:
         """The words around the place where gibberish begins, but for those that are personal data."""
@@ -205,5 +205,5 @@ class Judge:
         region = text[first : start + privacy.LOOKED_AT]
         for _, begin, end in self._find(region):
             region = region[:begin] + " " * (end - begin) + region[end:]
-        around = region[max(0, start - first - _AROUND) : start - first + WINDOW].split()
+        around = region[max(0, start - first - _BEFORE) : start - first + WINDOW].split()
         return sorted({word for word in around if len(word) <= _LONGEST_WORD})

@@ -2,7 +2,8 @@
 
 The one idea: runs of one to four characters, counted by a hash in tables of a fixed size, and smoothed by Witten and Bell
 (1991; Chen and Goodman 1998, section 2.5): p(c | context) = (count + kinds * p(c | shorter context)) / (total + kinds).
-All of it is a few gathers over numpy arrays, so a core reads some megabytes a second, and memory never grows.
+All of it is a few gathers over numpy arrays, so a core reads some megabytes a second, and memory never grows. A run is
+known when two stretches of the sample hold it: else a document that was in the sample would vouch for itself.
 
 CCNet (Wenzek et al. 2020, section 3.3) ranks pages by the perplexity of such a model, trained on text known to be
 good. Here it learns from half a sample of the corpus itself, and the other half says what is usual: a document is an
@@ -21,10 +22,13 @@ import numpy as np
 
 ORDER = 4
 SLOTS = 1 << 20
+_HARD = 8  # deviations above the median of windows
+_ON_END = 3  # windows that make a stretch
 WINDOW = 64  # characters; the smallest stretch whose readability is judged
 FEWEST_CHARACTERS = 100
 FEWEST_CHUNKS = 30  # fewer say nothing about what is usual
 
+_BREAK = "\U0010ffff"
 _UNSEEN = 2.0**-17  # one of Unicode's letters, any of them
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(44)  # the first 20 bits of a hash choose its slot
@@ -57,25 +61,26 @@ class Reference:
         return float((bits.mean() - self.usual[0]) / self.usual[1])
 
     def gibberish(self, bits: np.ndarray) -> tuple[int, int]:
-        """Start and end of the longest stretch of windows that are far harder to read than is usual; (0, 0) if none.
+        """Where windows far harder to read than is usual first stand on end, and how many characters most of them hold.
 
         The middle one of three neighbours counts, so that one name or one number makes no stretch and one common
-        word inside it does not end it.
+        word inside it does not end it. (0, 0) where there are none.
         """
         n_windows = len(bits) // WINDOW
         if not n_windows:
             return 0, 0
         means = bits[: n_windows * WINDOW].reshape(n_windows, WINDOW).mean(axis=1)
-        hard = means > self.usual[2] + 8 * self.usual[3]
+        hard = means > self.usual[2] + _HARD * self.usual[3]
         if not hard.any():
             return 0, 0
-        around = np.pad(hard, 1)
-        hard = (around[:-2].astype(np.int8) + hard + around[2:]) >= 2
+        around = np.pad(hard, 1).astype(np.int8)
+        hard = (around[:-2] + around[1:-1] + around[2:]) >= 2
         edges = np.flatnonzero(np.diff(np.pad(hard, 1).astype(np.int8)))
         if not len(edges):
             return 0, 0
-        longest = int(np.argmax(edges[1::2] - edges[::2]))
-        return int(edges[2 * longest]) * WINDOW, int(edges[2 * longest + 1]) * WINDOW
+        starts, lengths = edges[::2], edges[1::2] - edges[::2]
+        first = starts[np.argmax(lengths >= min(_ON_END, lengths.max()))]
+        return int(first) * WINDOW, int(lengths.max()) * WINDOW
 
     def save(self, folder: Path) -> None:
         for name in ("counts", "totals", "kinds", "usual"):
@@ -94,9 +99,14 @@ def train_reference(chunks: Sequence[str]) -> Reference | None:
     if len(measured) < FEWEST_CHUNKS:
         return None
     counts, totals, kinds = (np.zeros((ORDER, SLOTS), np.uint32) for _ in range(3))
+    learned = chunks[::2]
     # The break between chunks is a character no text has, so that no run leads over it.
-    text = "\U0010ffff".join(chunks[::2])
+    text = _BREAK.join(learned)
+    chunk_of = np.repeat(np.arange(len(learned)), [len(chunk.lower()) + 1 for chunk in learned])[:-1]
     for order, (run, context) in enumerate(_runs(text)):
+        in_chunks = np.bincount(np.unique(chunk_of << 20 | run) & (SLOTS - 1), minlength=SLOTS)
+        known = in_chunks[run] > 1
+        run, context = run[known], context[known]
         counts[order] = np.bincount(run, minlength=SLOTS)
         totals[order] = np.bincount(context, minlength=SLOTS)
         # By run and context together: two runs that share a slot do not take a kind from either context.
