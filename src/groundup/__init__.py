@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
+    from groundup.data.cleaning.clean import clean, inspect_corpus
+    from groundup.data.cleaning.settings import CleanConfig
     from groundup.data.prepare import prepare
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "CleanConfig": "data.cleaning.settings",
     "GroundupError": "core.errors",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
+    "clean": "data.cleaning.clean",
+    "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
@@ -49,12 +54,15 @@ _HOME = {
 }
 
 __all__ = [
+    "CleanConfig",
     "GroundupError",
     "Reporter",
     "Terminal",
     "TextModel",
     "TokenStore",
     "Tokenizer",
+    "clean",
+    "inspect_corpus",
     "load",
     "plan",
     "prepare",

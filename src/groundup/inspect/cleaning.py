@@ -158,7 +158,8 @@ def _examples_section(numbers: Numbers) -> str:
             ]
     if not parts:
         return ""
-    return f"<details open><summary>an even sample of what each rule names; personal data is masked</summary>{''.join(parts)}</details>"
+    summary = "an even sample of what each rule names; personal data is masked"
+    return f"<details open><summary>{summary}</summary>{''.join(parts)}</details>"
 
 
 def _edits_section(numbers: Numbers) -> str:

@@ -51,6 +51,7 @@ REPORT, REMOVED, PAGE = "report.json", "removed.jsonl", "report.html"
 # What `inspect` looks at unless told otherwise: all but the search for repeated passages, which reads twice more.
 INSPECTED = tuple(group for group in GROUPS if group not in ("substrings", "block", "contamination"))
 
+_LONGEST_WORD = 40  # characters
 _SMALL = 4_000_000  # bytes; starting workers would take longer
 _LIBRARIES = ("ftfy", "py3langid", "phonenumbers", "rensa")
 
@@ -169,6 +170,7 @@ class _Work:
         """Every document, judged and compared, in order; the report has counted it."""
         settings, total = self._settings, self._n_file_bytes
         comparison = Comparison(settings, [str(s.path) for s in self._corpus.sources], self._is_final)
+        self._left_out.update(comparison.remarks)
         if NEEDS & settings.groups:
             with self._reporter.bar("looking", total) as bar:
                 self._survey = survey(
@@ -252,23 +254,40 @@ class _Spool:
             for line in file:
                 yield json.loads(line)
 
+    def _texts(self) -> Iterator[str]:
+        return (row[3] for row in self._rows())
+
     def cut(self) -> Iterator[tuple[Item, list[str]]]:
         """Each document with its repeated passages taken out of its text, and those passages."""
         from groundup.data.cleaning.judge import Verdict
         from groundup.data.duplicates.substrings import repeated_spans
 
         self._file.close()
-        spans = repeated_spans(lambda: (row[3] for row in self._rows()), min_characters=self._characters)
+        spans = repeated_spans(self._texts, min_characters=self._characters, scratch=self._path.parent)
         for (number, source, index, text, edits), found in zip(self._rows(), spans, strict=True):
-            passages = [text[start:end] for start, end in found]
-            parts, at = [], 0
-            for start, end in found:
+            passages, parts, at = [], [], 0
+            for start, end in (_between_words(text, *span) for span in found):
+                passages.append(text[start:end])
                 parts.append(text[at:start])
                 at = end
             if found:
                 edits["substrings"] = len(found)
             left = "".join((*parts, text[at:]))
             yield Item(Document(number, source, index, text), Verdict(left, edits=edits)), passages
+
+
+def _between_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """A passage without the parts of words at its ends, and with a blank left where it is taken out."""
+    first, last = start, end
+    while start < end and text[start - 1 : start].isalnum() and text[start].isalnum():
+        start += 1
+    while start < end and text[end : end + 1].isalnum() and text[end - 1].isalnum():
+        end -= 1
+    if start - first > _LONGEST_WORD or last - end > _LONGEST_WORD:  # no words: a script without blanks
+        return first, last
+    if start and not text[start - 1].isspace() and not text[end : end + 1].isspace():
+        start += start < end and text[start].isspace()
+    return start, end
 
 
 def _key(settings: CleanConfig, hashes: list[str]) -> str:

@@ -20,6 +20,7 @@ from groundup.data.cleaning.language import identifier
 from groundup.data.cleaning.reference import FEWEST_CHARACTERS, WINDOW
 from groundup.data.cleaning.repair import repairer
 from groundup.data.cleaning.repetition import repetition
+from groundup.data.cleaning.rules import COMPARED
 from groundup.data.cleaning.settings import CleanConfig
 from groundup.data.cleaning.survey import load_findings
 
@@ -65,7 +66,7 @@ class Judge:
         self._settings = settings
         self._groups = groups = settings.groups
         self._is_final = is_final
-        self._rules = list(settings.active.values())
+        self._rules = [rule for rule in settings.active.values() if rule.group not in COMPARED]
         self._frequent, self._reference = load_findings(findings)
         self._repair = repairer() if "repair" in groups else None
         self._identify = identifier(settings.language) if "language" in groups else None
@@ -200,7 +201,13 @@ class Judge:
         return {"perplexity": self._reference.score(bits), "gibberish": length}
 
     def _words_before(self, text: str, start: int) -> list[str]:
-        """The words around the place where gibberish begins, but for those that are personal data."""
+        """The words around the place where gibberish begins, but for those that are personal data.
+
+        None where it begins with the document: with nothing readable before it there is no sudden turn (a document in
+        another language is such a one).
+        """
+        if not start:
+            return []
         first = max(0, start - privacy.LOOKED_AT)
         region = text[first : start + privacy.LOOKED_AT]
         for _, begin, end in self._find(region):

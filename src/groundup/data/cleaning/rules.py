@@ -109,6 +109,9 @@ _TABLE = [
 
 RULES: Mapping[str, Rule] = {rule.name: rule for rule in _TABLE}
 
+# Groups whose figures take other documents, or an evaluation set, to measure.
+COMPARED = frozenset(("contamination", "exact", "near"))
+
 # What changes a document and never removes it.
 EDITS: Mapping[str, str] = {
     "repair": "mojibake, NFC, control characters",

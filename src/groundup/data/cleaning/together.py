@@ -7,6 +7,7 @@ on whatever is still in. Of each document that may be named as "the earlier one"
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class Comparison:
         self._is_final = is_final
         self._sources = list(sources)
         self._source_numbers = {name: number for number, name in enumerate(self._sources)}
+        self.remarks: Counter[str] = Counter()
         self._exact = self._near = self._evaluation = None
         self._of_exact, self._of_near = array("Q"), array("Q")
         if "exact" in groups:
@@ -52,6 +54,12 @@ class Comparison:
             from groundup.data.duplicates.contamination import EvaluationIndex
 
             self._evaluation = EvaluationIndex.from_paths(settings.against)
+            if self._evaluation.n_too_short:
+                self.remarks["evaluation items too short to be looked for"] = self._evaluation.n_too_short
+            if self._evaluation.n_common:
+                self.remarks["runs of words that more than ten evaluation items share, left out"] = (
+                    self._evaluation.n_common
+                )
 
     def compared(self, items: Iterator[Item]) -> Iterator[Item]:
         """The items, in order, with the reasons found here."""
@@ -69,9 +77,15 @@ class Comparison:
 
     def _compare(self, batch: list[Item]) -> None:
         items = [item for item in batch if not (self._is_final and item.reasons)]
-        if self._evaluation is not None:
-            for item in items:
-                self._leaks(item)
+        if self._evaluation is not None and items:
+            for item, leaks in zip(
+                items, self._evaluation.matches_many([item.verdict.text for item in items]), strict=True
+            ):
+                if leaks:
+                    item.start = leaks[0].start
+                    places = list(dict.fromkeys(f"{leak.name}#{leak.index}" for leak in leaks))
+                    shown = ", ".join(places[:_SHOWN_LEAKS])
+                    item.reasons.append({"rule": "contamination", "figure": len(leaks), "of": shown})
             items = [item for item in items if not (self._is_final and item.reasons)]
         if self._exact is not None:
             # By the text without blanks at its ends: a line end more is no other document.
@@ -93,14 +107,6 @@ class Comparison:
                             "of": self._id(self._of_near[near.of]),
                         }
                     )
-
-    def _leaks(self, item: Item) -> None:
-        assert self._evaluation is not None
-        leaks = self._evaluation.matches(item.verdict.text)
-        if leaks:
-            item.start = leaks[0].start
-            places = list(dict.fromkeys(f"{leak.name}#{leak.index}" for leak in leaks))
-            item.reasons.append({"rule": "contamination", "figure": len(leaks), "of": ", ".join(places[:_SHOWN_LEAKS])})
 
     def _place(self, item: Item) -> int:
         return self._source_numbers[item.document.source] << 40 | item.document.index

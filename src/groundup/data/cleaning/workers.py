@@ -27,6 +27,7 @@ from groundup.data.cleaning.settings import CleanConfig
 
 BATCH_CHARACTERS = 1 << 19
 _BATCH_DOCUMENTS = 2000
+_MODULE = "groundup.data.cleaning.workers"
 
 Judged = tuple[Document, Verdict]
 
@@ -78,7 +79,7 @@ class _Worker:
         root = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "groundup.data.cleaning.workers"],
+            [sys.executable, "-m", _MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
