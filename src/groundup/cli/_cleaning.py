@@ -16,6 +16,10 @@ from groundup.data.cleaning.settings import CleanConfig
 _LISTS = ("rules", "language", "phone_regions")
 _SEVERAL = ("against", "block")
 _PAIRS = ("privacy", "thresholds")
+_SAID = {  # where a flag is written otherwise than the setting
+    "thresholds": "Other bounds for a rule, as word_count=20: or top_2_gram=:0.5.",
+    "privacy": "What is done about a kind of personal data (email phone card iban ip key): mask, drop or report.",
+}
 
 
 def cleaning_options(skip: Iterable[str] = ()) -> Callable:
@@ -34,7 +38,7 @@ def cleaning_options(skip: Iterable[str] = ()) -> Callable:
             ("block", "STRING", "--block"),
             ("against", "FILE", "--against"),
         ):
-            text = f"{fields[name].description} May be given several times."
+            text = f"{_SAID.get(name) or fields[name].description} May be given several times."
             function = click.option(flag, name, multiple=True, metavar=metavar, help=text)(function)
         for name in reversed(_LISTS):
             flag = "--" + name.replace("_", "-")

@@ -24,6 +24,7 @@ def command(text, out, **given) -> None:
     from groundup.core.files import write_atomically
     from groundup.core.progress import Terminal
     from groundup.data.cleaning.clean import INSPECTED, inspect_corpus, summary
+    from groundup.data.cleaning.rules import DEFAULT, GROUPS
     from groundup.inspect.cleaning import cleaning_html, cleaning_terminal
 
     reporter = Terminal()
@@ -39,4 +40,9 @@ def command(text, out, **given) -> None:
         reporter.say(f"page        {out}")
     shown = " ".join(map(str, text))
     reporter.say(f"next        groundup data clean {shown} --out clean/")
-    reporter.say("            with --rules default,... for more of the rules above")
+    named = (
+        {rule["group"] for rule in numbers["rules"] if rule["documents"]} - set(DEFAULT) - {"contamination", "block"}
+    )
+    if named:
+        rules = ",".join(["default", *(group for group in GROUPS if group in named)])
+        reporter.say(f"            add --rules {rules} to use all the rules above")

@@ -52,8 +52,6 @@ def cleaning_terminal(numbers: Numbers) -> RenderableType:
         parts.append(Text())
     if numbers["languages"]:
         parts.append(Text("languages: " + ", ".join(_languages(numbers, 12)) + "\n"))
-    for path, reason in numbers["unreadable"].items():
-        parts.append(Text(f"not read to its end: {path}: {reason}"))
     return Group(*parts)
 
 
@@ -66,7 +64,6 @@ def cleaning_html(numbers: Numbers) -> str:
     body = f'<h1>{title}</h1>\n<p class="soft">{escape(shown)}</p>\n{_tiles(numbers)}'
     for heading, content in (
         ("Rules", _rules_section(numbers)),
-        ("Examples", _examples_section(numbers)),
         ("Edits", _edits_section(numbers)),
         ("Personal data and keys", _private_section(numbers)),
         ("Hidden Unicode", _hidden_section(numbers)),
@@ -75,6 +72,7 @@ def cleaning_html(numbers: Numbers) -> str:
         ("Language", _bars(list(numbers["languages"].items())[:30], "language")),
         ("Readability", _scores_section(numbers)),
         ("Files", _files_section(numbers)),
+        ("Examples", _examples_section(numbers)),
         ("Settings", f"<details><summary>as they were</summary>{_settings(numbers)}</details>"),
     ):
         if content:
@@ -216,7 +214,7 @@ def _scores_section(numbers: Numbers) -> str:
 
 
 def _files_section(numbers: Numbers) -> str:
-    rows = [(path, "not read to its end", reason) for path, reason in numbers["unreadable"].items()]
+    rows = [(path, "not read to its end", r.removeprefix(f"{path}: ")) for path, r in numbers["unreadable"].items()]
     rows += [(f"{count:,}", what, "") for what, count in numbers["remarks"].items()]
     rows += [(f["file"], f"{f['documents']:,} documents", readable_bytes(f["bytes"])) for f in numbers.get("files", ())]
     return table([tuple(map(str, row)) for row in rows]) if rows else ""

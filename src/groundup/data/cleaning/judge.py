@@ -84,8 +84,8 @@ class Judge:
             elif not rule.allows(figure):
                 verdict.failed.append((rule.name, round(figure, 4)))
         if verdict.failed:
-            start = verdict.gibberish_at if verdict.failed[0][0] == "gibberish" else 0
-            verdict.excerpt = privacy.excerpt(text, self._find, start)
+            is_gibberish = any(rule == "gibberish" for rule, _ in verdict.failed)
+            verdict.excerpt = privacy.excerpt(text, self._find, verdict.gibberish_at if is_gibberish else 0)
         if "perplexity" in measures:
             verdict.score = round(measures["perplexity"], 4)
         verdict.text = text
