@@ -1,6 +1,6 @@
 """Speed of inspecting, a group of rules at a time: megabytes a second on one core.
 
-    OMP_NUM_THREADS=1 python benchmarks/cleaning.py ../shared/data/corpora/sotu_1790_2026.jsonl ../shared/data/corpora/c4_demo_300.jsonl
+    OMP_NUM_THREADS=1 python benchmarks/cleaning.py ../shared/data/corpora/{sotu_1790_2026,c4_demo_300}.jsonl
 
 Each figure is the text's size over the median of three passes through the judge alone, in turn with the others; reading,
 the survey and the comparison of documents are measured by themselves.

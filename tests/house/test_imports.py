@@ -34,6 +34,7 @@ LEVELS = {
 OPTIONAL = {  # library -> the rooms that may import it, and only inside a function
     "transformers": {"export"},
     "pyarrow": {"data"},
+    "rensa": {"data"},
     "huggingface_hub": {"checkpoints"},
     "tiktoken": {"tokenization"},
     "matplotlib": {"inspect"},
