@@ -37,9 +37,11 @@ def cleaning_terminal(numbers: Numbers) -> RenderableType:
             shown = visible(example["excerpt"][:_SHOWN])
             parts.append(Text(f"{rule['name']} {_figure(example['figure'])}: {example['id']}{_of(example)}\n  {shown}"))
         parts.append(Text())
-    silent = [rule["name"] for rule in numbers["rules"] if not rule["documents"]]
-    if silent:
-        parts.append(Text(f"kept by all documents: {', '.join(silent)}\n"))
+    silent = [rule for rule in numbers["rules"] if not rule["documents"]]
+    for what, is_measured in (("kept by all documents", True), ("not measured on any document", False)):
+        names = [r["name"] for r in silent if (r["unmeasured"] < numbers["n_documents"]) == is_measured]
+        if names and numbers["n_documents"]:
+            parts.append(Text(f"{what}: {', '.join(names)}\n"))
     for title, rows in (("edits", _edit_rows(numbers)), ("personal data", _private_rows(numbers))):
         if rows:
             parts.append(terminal_table((title, "documents", "count", "what"), rows, (1, 2)))

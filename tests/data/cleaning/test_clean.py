@@ -205,7 +205,7 @@ def test_shards_are_bounded_and_parquet_holds_the_same(planted, tmp_path):
     assert len(found["files"]) > 5
     assert all(file["bytes"] < 30_000 + 3000 for file in found["files"])
     assert sum(file["documents"] for file in found["files"]) == found["kept"]["documents"] == 260
-    table = CleanConfig(rules=("length",), separator="----", format="parquet")
+    table = CleanConfig(rules=("length",), separator="----", out_format="parquet")
     clean(planted.folder, tmp_path / "parquet", settings=table, n_workers=1)
     assert [d.text for d in read_documents(tmp_path / "parquet")] == [
         d.text for d in read_documents(tmp_path / "jsonl")

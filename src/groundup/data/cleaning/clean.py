@@ -42,7 +42,7 @@ from groundup.data.cleaning.survey import NEEDS, Survey, survey
 from groundup.data.cleaning.together import Comparison, Item
 from groundup.data.cleaning.workers import judged
 from groundup.data.reading import Reading
-from groundup.data.sources import Paths, hash_sources, list_sources
+from groundup.data.sources import Paths, Source, hash_sources, list_sources
 from groundup.data.split import utf8_bytes
 
 VERSION = 1  # of what the rules mean: a folder cleaned by another version is cleaned anew
@@ -100,7 +100,7 @@ def clean(
     _check_place(paths, out)
     sources = list_sources(paths)
     hashes = hash_sources(sources)
-    key = _key(settings, hashes)
+    key = _key(settings, sources, hashes)
     if (found := _cached(out, key)) is not None:
         reporter.say(f"{out}: same text and settings as before, nothing to do")
         return found
@@ -108,8 +108,8 @@ def clean(
     with folder_written_atomically(out) as folder:
         (folder / "work").mkdir()
         work = _Work(paths, settings, folder / "work", n_workers, reporter, is_final=True, hashes=hashes)
-        writer = ShardWriter(folder, settings.format, settings.shard_size)
-        with open(folder / REMOVED, "w", encoding="utf-8", errors="surrogatepass") as removed:
+        writer = ShardWriter(folder, settings.out_format, settings.shard_size)
+        with open(folder / REMOVED, "w", encoding="utf-8", errors="backslashreplace") as removed:
             spool = work.spool() if "substrings" in settings.groups else None
             for item in work.items():
                 if item.reasons:
@@ -290,14 +290,15 @@ def _between_words(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _key(settings: CleanConfig, hashes: list[str]) -> str:
+def _key(settings: CleanConfig, sources: list[Source], hashes: list[str]) -> str:
     """One hash over all that decides what is kept."""
     versions = {}
     for library in _LIBRARIES:
         with suppress(PackageNotFoundError):
             versions[library] = version(library)
     against = [sha256_of(path) if Path(path).is_file() else path for path in settings.against]
-    decisive = [VERSION, settings.model_dump(mode="json"), hashes, against, versions]
+    names = [str(source.path) for source in sources]  # they are part of every id
+    decisive = [VERSION, settings.model_dump(mode="json"), names, hashes, against, versions]
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
 

@@ -33,7 +33,7 @@ _SHAPES = (
     (("eyJ",), _WORD + r"eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{16,2000}"),
     (
         ("PRIVATE KEY-----",),
-        r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s,:-]{16,20000}?-----END [A-Z ]{0,30}PRIVATE KEY-----",
+        r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[A-Za-z0-9+/=\s,:]|-(?!----)){16,20000}-----END [A-Z ]{0,30}PRIVATE KEY-----",
     ),
 )
 _KEYS = tuple((marks, re.compile(shape)) for marks, shape in _SHAPES)

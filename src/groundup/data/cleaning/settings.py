@@ -57,7 +57,9 @@ class CleanConfig(Config):
     substring_characters: Count = Field(
         default=200, description="Passages of at least this many characters that repeat are taken out."
     )
-    format: Literal["jsonl", "parquet"] = Field(default="jsonl", description="jsonl (compressed by gzip) or parquet.")
+    out_format: Literal["jsonl", "parquet"] = Field(
+        default="jsonl", description="Format of the kept documents: jsonl (compressed by gzip) or parquet."
+    )
     shard_size: Count = Field(default=256_000_000, description="Bytes of text in a file of kept documents.")
     seed: int = Field(default=0, description="Seed of the sample the reference model learns from.")
 

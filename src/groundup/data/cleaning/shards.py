@@ -57,7 +57,7 @@ class _JsonLines:
         self._file = gzip.GzipFile(filename="", mode="wb", compresslevel=3, fileobj=self._raw, mtime=0)
 
     def write(self, row: dict[str, Any], n_bytes: int) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        self._file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
     def close(self) -> None:
         self._file.close()
