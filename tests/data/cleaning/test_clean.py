@@ -251,6 +251,13 @@ def test_a_place_that_holds_something_else_is_refused(planted, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_corpus_of_which_nothing_can_be_read_is_an_error(tmp_path):
+    (tmp_path / "a.csv").write_text("name,words\nx,some text\n")
+    with pytest.raises(GroundupError, match="nothing could be read: .*a.csv"):
+        clean(tmp_path / "a.csv", tmp_path / "out", settings=CleanConfig(text_field="body"), n_workers=1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_killed_it_leaves_nothing_and_the_next_run_clears_up(tmp_path):
     rows = "".join(
         json.dumps({"text": f"Document {i} is one of many that take a while. " * 40}) + "\n" for i in range(20_000)

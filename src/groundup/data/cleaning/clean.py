@@ -221,6 +221,8 @@ class _Work:
 
     def numbers(self, what: str) -> Numbers:
         corpus = self._corpus
+        if not self._report.n_documents and corpus.unreadable:
+            raise GroundupError("nothing could be read: " + "; ".join(list(corpus.unreadable.values())[:3]))
         for reason in corpus.unreadable.values():
             self._reporter.warn(f"not read to its end: {reason}")
         return {

@@ -29,7 +29,7 @@ def identifier(known: Collection[str] = ()) -> Callable[[str], tuple[str, float]
     model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     for language in known:
         if language not in model.nb_classes:
-            raise unknown_name("language", language, model.nb_classes)
+            raise unknown_name("language", language, set(model.nb_classes))
 
     def identify(text: str) -> tuple[str, float] | None:
         start = max(0, (len(text) - STRETCH) // 2)

@@ -13,7 +13,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from groundup.core.errors import missing_extra, unknown_name
+from groundup.core.errors import GroundupError, missing_extra
 from groundup.data.cleaning.keys import find_keys
 
 EXCERPT = 240  # characters that are shown of a document
@@ -60,7 +60,7 @@ def finder(phone_regions: Sequence[str] = ()) -> Callable[[str], list[Find]]:
         raise missing_extra("phonenumbers", "clean", "finding telephone numbers") from None
     for region in phone_regions:
         if region not in phonenumbers.SUPPORTED_REGIONS:
-            raise unknown_name("country", region, phonenumbers.SUPPORTED_REGIONS)
+            raise GroundupError(f"unknown country {region!r}; write its two letters of ISO 3166, as in GB, DE or US")
     places: list[tuple[re.Pattern[str], str | None]] = [(_INTERNATIONAL, None)]
     places += [(_NATIONAL, region) for region in phone_regions]
 
