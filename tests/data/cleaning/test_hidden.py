@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from groundup.data.cleaning.hidden import find_hidden, spelt_out, strip_hidden
@@ -52,6 +54,7 @@ HONEST = [
     "葛\U000e0100城市",  # an ideograph with its variant
     "Straße Ελλάδα Россия mixed sentence with whole words",
     "α-helix, β-carotene, µm, ΔT, IgGκ",
+    "ᠨᠡᠷ\u180eᠡ",  # Mongolian: a vowel set apart
     "ASCII only",
 ]
 
@@ -71,6 +74,17 @@ def test_what_is_found_can_be_read():
     assert spelt_out(tags("run rm")) == "tags that spell 'run rm'"
     assert spelt_out("\u200b\u202e") == "U+200B U+202E"
     assert spelt_out("\u200b" * 10).endswith("and 2 more")
+
+
+@pytest.mark.shared_data
+def test_of_the_worlds_languages_one_text_holds_one_override(shared_data):
+    found = {}
+    with zipfile.ZipFile(shared_data / "corpora" / "nltk" / "udhr2.zip") as archive:
+        for name in archive.namelist():
+            finds = find_hidden(archive.read(name).decode("utf-8", "replace")) if name.endswith(".txt") else []
+            if finds:
+                found[name] = [kind for kind, _, _ in finds]
+    assert found == {"udhr2/ydd.txt": ["bidi"]}  # U+202E around a Latin letter, in Yiddish
 
 
 @pytest.mark.shared_data

@@ -4,7 +4,7 @@ The one idea: each kind has places where writing needs it (Unicode 16, section 2
 else it is a find:
 
 - `zero_width` (ZWSP, word joiner, BOM inside text, Mongolian vowel separator, Hangul fillers, invisible operators):
-  ZWSP belongs between words of Thai, Lao, Khmer, Burmese; fillers beside Hangul.
+  ZWSP belongs between words of Thai, Lao, Khmer, Burmese; fillers beside Hangul, the separator beside Mongolian.
 - `joiner` (ZWJ, ZWNJ): belongs between letters of Arabic, Indic and a few other scripts, and ZWJ inside emoji.
 - `bidi`: marks (LRM, RLM, ALM) belong on a line with right-to-left letters, embeddings and isolates there too when they
   are closed; overrides turn readable text around and never belong (Boucher and Anderson 2021, "Trojan Source").
@@ -30,7 +30,7 @@ _ANY = re.compile(
 )
 _ZERO_WIDTH = regex.compile(
     r"(?<![\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])[\u200b\u2060](?![\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
-    r"|[\u034f\u180e\u2061-\u2064\ufeff]|(?<!\p{Hangul})[\u115f\u1160\u3164\uffa0](?!\p{Hangul})"
+    r"|[\u034f\u2061-\u2064\ufeff]|(?<!\p{Mongolian})\u180e(?!\p{Mongolian})|(?<!\p{Hangul})[\u115f\u1160\u3164\uffa0](?!\p{Hangul})"
 )
 # Scripts whose letters join, stack or change beside a joiner.
 _JOINING = (
