@@ -127,6 +127,8 @@ def test_every_document_is_kept_or_removed_with_a_reason(cleaned, planted):
     for kind, rules in expected.items():
         assert {reasons[id] for id in planted.ids(kind) if id in reasons} <= rules, kind
         assert planted.ids(kind) <= set(reasons) or not rules, kind
+    languages = {row["id"]: row.get("language") for row in removed}
+    assert {languages[id] for id in planted.ids("german")} == {"de"}
     assert set(reasons) == set().union(*(planted.ids(kind) for kind, rules in expected.items() if rules))
 
 
@@ -143,7 +145,7 @@ def test_kept_documents_say_what_was_changed(cleaned, planted):
     def of(kind: str) -> list[dict[str, Any]]:
         return [rows[id] for id in planted.ids(kind)]
 
-    assert all(row["changes"] == {"masked": 1} and "<email>" in row["text"] for row in of("email"))
+    assert all(row["changes"] == {"masked_email": 1} and "<email>" in row["text"] for row in of("email"))
     assert all("<card>" in row["text"] for row in of("card")) and all("<iban>" in row["text"] for row in of("iban"))
     assert all("<phone>" in row["text"] for row in of("phone"))
     assert all("The token is <key> for now." in row["text"] for row in of("key"))

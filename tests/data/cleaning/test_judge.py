@@ -25,7 +25,7 @@ def test_clean_edits_in_order_and_says_so(findings):
     settings = CleanConfig(rules=("default", "boilerplate", "c4_lines"))
     verdict = Judge(settings, findings, is_final=True)(TEXT)
     assert verdict.text == "A café with a hidden character is what this is about, no more."
-    assert verdict.edits == {"mojibake": 1, "hidden": 1, "boilerplate": 1, "masked": 1, "c4_lines": 1}
+    assert verdict.edits == {"mojibake": 1, "hidden": 1, "boilerplate": 1, "masked_email": 1, "c4_lines": 1}
     assert verdict.private == {"email": 1} and verdict.hidden == {"zero_width": 1}
     assert verdict.taken == {"boilerplate": NOTICE, "c4_lines": "Write to <email>."}
     assert verdict.failed == []

@@ -203,6 +203,8 @@ class _Work:
     def remove(self, item: Item, removed: TextIO) -> None:
         excerpt, document, first = self.flag(item), item.document, item.reasons[0]
         row = {"id": document.id, "source": document.source, "index": document.index, **first, "excerpt": excerpt}
+        if item.verdict.language is not None:
+            row["language"] = item.verdict.language
         if len(item.reasons) > 1:
             row["also"] = {reason["rule"]: reason["figure"] for reason in item.reasons[1:]}
         removed.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -140,8 +140,7 @@ class Judge:
         if not self._is_final:
             return text
         masked = [find for find in finds if self._settings.actions[find[0]] == "mask"]
-        if masked:
-            verdict.edits["masked"] = len(masked)
+        verdict.edits.update(Counter(f"masked_{kind}" for kind, _, _ in masked))
         return privacy.mask(text, masked)
 
     def _figures(self, text: str, verdict: Verdict) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 from groundup.data.cleaning.documents import Document
 from groundup.data.cleaning.judge import Verdict
 from groundup.data.cleaning.rules import EDITS
-from groundup.data.cleaning.settings import CleanConfig
+from groundup.data.cleaning.settings import KINDS, CleanConfig
 from groundup.data.cleaning.survey import Survey
 
 FORMAT = "groundup cleaning report"
@@ -215,5 +215,5 @@ _REPAIRS = {
     "mojibake": "UTF-8 that was read as another encoding, set right (ftfy)",
     "nfc": "letters with accents given one spelling (Unicode NFC)",
     "controls": "control characters and terminal escapes taken out",
-    "masked": EDITS["privacy"],
+    **{f"masked_{kind}": f"replaced by <{kind}>" for kind in KINDS},
 }
