@@ -22,7 +22,7 @@ def numbers(tmp_path_factory):
         "the same text twice",
     ]
     (folder / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    return inspect_corpus(folder, settings=CleanConfig(rules=INSPECTED), n_workers=1)
+    return inspect_corpus(folder, config=CleanConfig(rules=INSPECTED), n_workers=1)
 
 
 def printed(numbers) -> str:
@@ -65,6 +65,6 @@ def test_a_cleaned_corpus_says_what_was_done(tmp_path):
 
 def test_an_empty_report_is_a_page(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": None}) + "\n")
-    numbers = inspect_corpus(tmp_path / "a.jsonl", settings=CleanConfig(rules=("length",)), n_workers=1)
+    numbers = inspect_corpus(tmp_path / "a.jsonl", config=CleanConfig(rules=("length",)), n_workers=1)
     assert "<b>0</b>" in cleaning_html(numbers)
     assert "kept by" not in printed(numbers)

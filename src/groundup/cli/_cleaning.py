@@ -1,4 +1,4 @@
-"""The flags of `data inspect` and `data clean`: the settings of cleaning, lists as `a,b`, pairs as `name=value`."""
+"""The flags of `data inspect` and `data clean`: the settings of cleaning, pairs as `name=value`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from groundup.core.config import read_yaml
 from groundup.core.errors import GroundupError
 from groundup.data.cleaning.settings import CleanConfig
 
-_LISTS = ("rules", "language", "phone_regions")
 _SEVERAL = ("against", "block")
 _PAIRS = ("privacy", "thresholds")
 _SAID = {  # where a flag is written otherwise than the setting
@@ -31,7 +30,6 @@ def cleaning_options(skip: Iterable[str] = ()) -> Callable:
         function = click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores if left out.")(
             function
         )
-        function = config_options(CleanConfig, skip={*skip, *_LISTS, *_SEVERAL, *_PAIRS})(function)
         for name, metavar, flag in (
             ("thresholds", "RULE=LOW:HIGH", "--threshold"),
             ("privacy", "KIND=ACTION", "--privacy"),
@@ -40,9 +38,7 @@ def cleaning_options(skip: Iterable[str] = ()) -> Callable:
         ):
             text = f"{_SAID.get(name) or fields[name].description} May be given several times."
             function = click.option(flag, name, multiple=True, metavar=metavar, help=text)(function)
-        for name in reversed(_LISTS):
-            flag = "--" + name.replace("_", "-")
-            function = click.option(flag, name, metavar="NAMES", help=f"{fields[name].description}")(function)
+        function = config_options(CleanConfig, skip={*skip, *_SEVERAL, *_PAIRS})(function)
         path = click.Path(path_type=Path)
         return click.option("--config", "config_file", type=path, help="YAML file of settings; flags win over it.")(
             function
@@ -55,9 +51,6 @@ def settings_from(values: dict[str, Any], default_rules: tuple[str, ...] | None 
     """The settings in the YAML file, if one is named, and the flags; flags win."""
     file = values.pop("config_file")
     chosen: dict[str, Any] = given({n: v for n, v in values.items() if n not in (*_SEVERAL, *_PAIRS)})
-    for name in _LISTS:
-        if name in chosen:
-            chosen[name] = tuple(part.strip() for part in chosen[name].split(",") if part.strip())
     for name in _SEVERAL:
         if values[name]:
             chosen[name] = tuple(values[name])

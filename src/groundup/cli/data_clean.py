@@ -27,8 +27,8 @@ def command(text, out, **given) -> None:
 
     reporter = Terminal()
     workers = given.pop("workers")
-    settings = settings_from(given)
-    numbers = clean(text, out, settings=settings, n_workers=workers, page=cleaning_html, reporter=reporter)
+    config = settings_from(given)
+    numbers = clean(text, out, config=config, n_workers=workers, page=cleaning_html, reporter=reporter)
     for what, count in numbers["remarks"].items():
         reporter.warn(f"{count:,} {what}")
     for rule in numbers["rules"]:

@@ -29,8 +29,8 @@ def command(text, out, **given) -> None:
 
     reporter = Terminal()
     workers = given.pop("workers")
-    settings = settings_from(given, default_rules=INSPECTED)
-    numbers = inspect_corpus(text, settings=settings, n_workers=workers, reporter=reporter)
+    config = settings_from(given, default_rules=INSPECTED)
+    numbers = inspect_corpus(text, config=config, n_workers=workers, reporter=reporter)
     Console(highlight=False).print(cleaning_terminal(numbers))
     for what, count in numbers["remarks"].items():
         reporter.warn(f"{count:,} {what}")

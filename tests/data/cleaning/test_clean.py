@@ -39,7 +39,7 @@ def documents_by_rule(numbers: dict[str, Any]) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def inspected(planted):
     settings = CleanConfig(rules=INSPECTED, separator="----", against=(str(planted.evaluation),))
-    return inspect_corpus(planted.folder, settings=settings, n_workers=1)
+    return inspect_corpus(planted.folder, config=settings, n_workers=1)
 
 
 def test_every_planted_document_is_counted_under_its_rule(inspected):
@@ -85,8 +85,8 @@ def test_broken_files_are_told_and_do_not_stop_the_others(inspected, planted):
 
 def test_the_report_leaks_nothing(inspected, planted, tmp_path):
     settings = CleanConfig(rules=("gopher", "length"), separator="----", thresholds={"word_count": (10_000, None)})
-    everything_removed = inspect_corpus(planted.folder, settings=settings, n_workers=1)
-    clean(planted.folder, tmp_path / "out", settings=settings, n_workers=1)
+    everything_removed = inspect_corpus(planted.folder, config=settings, n_workers=1)
+    clean(planted.folder, tmp_path / "out", config=settings, n_workers=1)
     shown = json.dumps([inspected, everything_removed]) + (tmp_path / "out" / "removed.jsonl").read_text()
     for secret in ("jane0@", "4111 1111", "DE89 3704", "7946 0958", "ghp_"):
         assert secret not in shown
@@ -102,7 +102,7 @@ def cleaned(planted, tmp_path_factory):
     settings = CleanConfig(rules=EVERYTHING, separator="----", against=(str(planted.evaluation),), language=("en",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("groundup.data.cleaning.workers.BATCH_CHARACTERS", 3000)  # many batches
-        return out, clean(planted.folder, out, settings=settings, n_workers=2, page=page)
+        return out, clean(planted.folder, out, config=settings, n_workers=2, page=page)
 
 
 def test_every_document_is_kept_or_removed_with_a_reason(cleaned, planted):
@@ -184,31 +184,31 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
 
 def test_the_number_of_workers_changes_no_byte(cleaned, planted, tmp_path):
     settings = CleanConfig(rules=EVERYTHING, separator="----", against=(str(planted.evaluation),), language=("en",))
-    clean(planted.folder, tmp_path / "one", settings=settings, n_workers=1, page=page)
+    clean(planted.folder, tmp_path / "one", config=settings, n_workers=1, page=page)
     assert all_bytes(tmp_path / "one") == all_bytes(cleaned[0])
 
 
 def test_the_same_again_is_not_done_again_and_a_change_is(planted, tmp_path, monkeypatch):
     settings = CleanConfig(rules=("length", "exact"), separator="----")
-    first = clean(planted.folder, tmp_path / "out", settings=settings, n_workers=1)
+    first = clean(planted.folder, tmp_path / "out", config=settings, n_workers=1)
     with monkeypatch.context() as patch:
         patch.setattr(clean_module, "judged", None)  # any judging would fail
-        assert clean(planted.folder, tmp_path / "out", settings=settings, n_workers=1) == first
+        assert clean(planted.folder, tmp_path / "out", config=settings, n_workers=1) == first
     (tmp_path / "out" / "removed.jsonl").write_text("tampered")
-    assert clean(planted.folder, tmp_path / "out", settings=settings, n_workers=1) == first
+    assert clean(planted.folder, tmp_path / "out", config=settings, n_workers=1) == first
     assert "tampered" not in (tmp_path / "out" / "removed.jsonl").read_text()
     other = CleanConfig(rules=("length",), separator="----")
-    assert clean(planted.folder, tmp_path / "out", settings=other, n_workers=1)["kept"]["documents"] == 260
+    assert clean(planted.folder, tmp_path / "out", config=other, n_workers=1)["kept"]["documents"] == 260
 
 
 def test_shards_are_bounded_and_parquet_holds_the_same(planted, tmp_path):
     small = CleanConfig(rules=("length",), separator="----", shard_size=30_000)
-    found = clean(planted.folder, tmp_path / "jsonl", settings=small, n_workers=1)
+    found = clean(planted.folder, tmp_path / "jsonl", config=small, n_workers=1)
     assert len(found["files"]) > 5
     assert all(file["bytes"] < 30_000 + 3000 for file in found["files"])
     assert sum(file["documents"] for file in found["files"]) == found["kept"]["documents"] == 260
     table = CleanConfig(rules=("length",), separator="----", out_format="parquet")
-    clean(planted.folder, tmp_path / "parquet", settings=table, n_workers=1)
+    clean(planted.folder, tmp_path / "parquet", config=table, n_workers=1)
     assert [d.text for d in read_documents(tmp_path / "parquet")] == [
         d.text for d in read_documents(tmp_path / "jsonl")
     ]
@@ -219,7 +219,7 @@ def test_documents_are_dropped_by_choice(planted, tmp_path):
         rules=("privacy", "hidden"), separator="----", privacy={"email": "drop", "key": "report"}, hidden="drop",
         block=("<SUDO>",),
     )  # fmt: skip
-    numbers = clean(planted.folder, tmp_path / "out", settings=settings, n_workers=1)
+    numbers = clean(planted.folder, tmp_path / "out", config=settings, n_workers=1)
     assert documents_by_rule(numbers) == {"personal_data": 3, "hidden_characters": 3, "blocked": 8}
     assert any("ghp_" in row["text"] for row in kept_rows(tmp_path / "out"))
     assert not any("4111" in row["text"] for row in kept_rows(tmp_path / "out"))
@@ -230,12 +230,12 @@ def test_repeated_passages_are_taken_out(tmp_path):
     texts = ["A first text. " + passage + "Its end.", "A second text. " + passage + "Another end.", passage]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     settings = CleanConfig(rules=("length", "substrings"), substring_characters=100)
-    numbers = clean(tmp_path / "a.jsonl", tmp_path / "out", settings=settings, n_workers=1)
+    numbers = clean(tmp_path / "a.jsonl", tmp_path / "out", config=settings, n_workers=1)
     kept = [row["text"] for row in kept_rows(tmp_path / "out")]
     assert kept[0] == texts[0] and len(kept) == 2
     assert kept[1] == "A second Another end."  # " text. " stands before too; no word is cut, and none glued
     assert [(row["rule"], row["index"]) for row in removed_rows(tmp_path / "out")] == [("characters", 2)]
-    looked = inspect_corpus(tmp_path / "a.jsonl", settings=settings, n_workers=1)
+    looked = inspect_corpus(tmp_path / "a.jsonl", config=settings, n_workers=1)
     for found in (numbers, looked):
         assert [(e["name"], e["documents"]) for e in found["edits"]] == [("substrings", 2)]
 
@@ -256,7 +256,7 @@ def test_a_place_that_holds_something_else_is_refused(planted, tmp_path):
 def test_a_corpus_of_which_nothing_can_be_read_is_an_error(tmp_path):
     (tmp_path / "a.csv").write_text("name,words\nx,some text\n")
     with pytest.raises(GroundupError, match=r"nothing could be read: .*a\.csv"):
-        clean(tmp_path / "a.csv", tmp_path / "out", settings=CleanConfig(text_field="body"), n_workers=1)
+        clean(tmp_path / "a.csv", tmp_path / "out", config=CleanConfig(text_field="body"), n_workers=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -290,7 +290,7 @@ def test_killed_it_leaves_nothing_and_the_next_run_clears_up(tmp_path):
 def test_an_error_in_a_worker_is_the_persons(planted, tmp_path):
     settings = CleanConfig(separator="----", language=("klingon",))
     with pytest.raises(GroundupError, match="unknown language 'klingon'"):
-        clean(planted.folder, tmp_path / "out", settings=settings, n_workers=2)
+        clean(planted.folder, tmp_path / "out", config=settings, n_workers=2)
 
 
 def test_the_summary_is_one_line(inspected, cleaned):
@@ -305,7 +305,7 @@ def test_the_summary_is_one_line(inspected, cleaned):
 def test_speeches_laws_and_answers_break_no_rule_of_the_default(shared_data, tmp_path, name):
     field = {"text_field": "answer"} if "medquad" in name else {}
     settings = CleanConfig(rules=("hidden", "length", "exact"), **field)
-    numbers = inspect_corpus(shared_data / name, settings=settings, n_workers=1)
+    numbers = inspect_corpus(shared_data / name, config=settings, n_workers=1)
     texts = [document.text.strip() for document in read_documents(shared_data / name, **field)]
     repeated = len(texts) - len(set(texts))
     assert repeated == (596 if "medquad" in name else 0)
@@ -327,14 +327,14 @@ def test_honest_corpora_are_left_alone(shared_data, tmp_path, name):
     numbers = clean(shared_data / name, tmp_path / "out", n_workers=1)
     assert numbers["flagged"]["documents"] == by_default
     settings = CleanConfig(rules=("gopher_quality", "language"))
-    found = documents_by_rule(inspect_corpus(shared_data / name, settings=settings, n_workers=1))
+    found = documents_by_rule(inspect_corpus(shared_data / name, config=settings, n_workers=1))
     assert {rule: count for rule, count in found.items() if rule in ("word_count", "stop_words")} == by_gopher
 
 
 @pytest.mark.shared_data
 def test_messages_keep_all_but_equal_ones(shared_data, tmp_path):
     settings = CleanConfig(text_field="SMS")
-    numbers = clean(shared_data / "classification" / "sms_spam.tsv", tmp_path / "out", settings=settings, n_workers=1)
+    numbers = clean(shared_data / "classification" / "sms_spam.tsv", tmp_path / "out", config=settings, n_workers=1)
     assert documents_by_rule(numbers) == {"exact_duplicate": numbers["flagged"]["documents"]}
     rows, repair = read_documents(shared_data / "classification" / "sms_spam.tsv", text_field="SMS"), repairer()
     texts = [repair(row.text)[0].strip() for row in rows]

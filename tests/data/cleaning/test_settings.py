@@ -50,3 +50,7 @@ def test_written_and_read_back(tmp_path):
     settings = CleanConfig(rules=("default", "gopher"), thresholds={"word_count": (20, None)}, privacy={"ip": "mask"})
     settings.write(tmp_path / "clean.yaml")
     assert CleanConfig.read(tmp_path / "clean.yaml") == settings
+
+
+def test_names_may_be_written_in_a_row():
+    assert CleanConfig.build({"rules": "default, gopher", "language": "en"}).rules == ("default", "gopher")

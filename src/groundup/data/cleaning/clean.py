@@ -59,17 +59,23 @@ Numbers = dict[str, Any]
 
 
 def inspect_corpus(
-    paths: Paths, *, settings: CleanConfig | None = None, n_workers: int | None = None, reporter: Reporter = QUIET
+    paths: Paths,
+    *,
+    config: CleanConfig | None = None,
+    n_workers: int | None = None,
+    reporter: Reporter = QUIET,
+    **settings: Any,
 ) -> Numbers:
     """Look at the text under `paths` and report, as plain JSON, what each rule would do; nothing is changed.
 
-    Each rule judges every document by itself, so the counts overlap. Raises `GroundupError` for a path that does not exist
-    and for settings that make no sense; a file that cannot be read is part of the report.
+    `settings` are the fields of `CleanConfig` and win over `config`; without either, rules are `INSPECTED`. Each rule
+    judges every document by itself, so the counts overlap. Raises `GroundupError` for a path that does not exist and for
+    settings that make no sense; a file that cannot be read is part of the report.
     """
-    settings = settings or CleanConfig(rules=INSPECTED)
+    config = _checked(config, {"rules": INSPECTED} | settings if config is None else settings)
     with tempfile.TemporaryDirectory(prefix="groundup-inspect-") as folder:
-        work = _Work(paths, settings, Path(folder), n_workers, reporter, is_final=False)
-        spool = work.spool() if "substrings" in settings.groups else None
+        work = _Work(paths, config, Path(folder), n_workers, reporter, is_final=False)
+        spool = work.spool() if "substrings" in config.groups else None
         for item in work.items():
             if item.reasons:
                 work.flag(item)
@@ -85,32 +91,34 @@ def clean(
     paths: Paths,
     out: str | Path,
     *,
-    settings: CleanConfig | None = None,
+    config: CleanConfig | None = None,
     n_workers: int | None = None,
     page: Callable[[Numbers], str] | None = None,
     reporter: Reporter = QUIET,
+    **settings: Any,
 ) -> Numbers:
-    """Clean the text under `paths` into the folder `out` and return the report.
+    """Clean the text under `paths` into the folder `out` and return the report; `settings` are the fields of `CleanConfig`
+    and win over `config`.
 
     `out` holds `part-*.jsonl.gz` (or `.parquet`), `removed.jsonl`, `report.json`, `settings.yaml`, and with `page` (a
     function from the report to HTML) `report.html`. Killed at any moment, it is not there; run again, it begins anew.
     Raises `GroundupError` as `inspect_corpus` does, and where `out` holds something else or lies in the text's own folder.
     """
-    settings, out = settings or CleanConfig(), Path(out)
+    config, out = _checked(config, settings), Path(out)
     _check_place(paths, out)
     sources = list_sources(paths)
     hashes = hash_sources(sources)
-    key = _key(settings, sources, hashes)
+    key = _key(config, sources, hashes)
     if (found := _cached(out, key)) is not None:
         reporter.say(f"{out}: same text and settings as before, nothing to do")
         return found
     _clear_leftovers(out)
     with folder_written_atomically(out) as folder:
         (folder / "work").mkdir()
-        work = _Work(paths, settings, folder / "work", n_workers, reporter, is_final=True, hashes=hashes)
-        writer = ShardWriter(folder, settings.out_format, settings.shard_size)
+        work = _Work(paths, config, folder / "work", n_workers, reporter, is_final=True, hashes=hashes)
+        writer = ShardWriter(folder, config.out_format, config.shard_size)
         with open(folder / REMOVED, "w", encoding="utf-8", errors="backslashreplace") as removed:
-            spool = work.spool() if "substrings" in settings.groups else None
+            spool = work.spool() if "substrings" in config.groups else None
             for item in work.items():
                 if item.reasons:
                     work.remove(item, removed)
@@ -133,11 +141,16 @@ def clean(
             "files": writer.files,
             "removed_sha256": sha256_of(folder / REMOVED),
         }
-        settings.write(folder / "settings.yaml")
+        config.write(folder / "settings.yaml")
         if page is not None:
             write_atomically(folder / PAGE, page(numbers))
         write_json(folder / REPORT, numbers)
     return numbers
+
+
+def _checked(config: CleanConfig | None, settings: dict[str, Any]) -> CleanConfig:
+    """The configuration with `settings` put in, checked as a whole."""
+    return CleanConfig.build((config.model_dump() if config is not None else {}) | settings)
 
 
 class _Work:

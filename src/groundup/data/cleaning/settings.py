@@ -11,6 +11,14 @@ from groundup.core.config import Config, Count
 from groundup.core.errors import unknown_name
 from groundup.data.cleaning.rules import DEFAULT, RULES, Bounds, Rule, groups_of, with_bounds
 
+
+def _names(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(_names)]
+"""Names that people may write as `default,gopher`."""
+
 Action = Literal["mask", "drop", "report"]
 KINDS = ("email", "phone", "card", "iban", "ip", "key")
 
@@ -28,7 +36,7 @@ _PARTNERS = {
 class CleanConfig(Config):
     """Settings of `groundup data clean`; every one of them decides what is kept, none how fast."""
 
-    rules: tuple[str, ...] = Field(
+    rules: Names = Field(
         default=DEFAULT, description="Groups of rules and edits, by name; `all`, `default` and families too."
     )
     thresholds: dict[str, Bounds] = Field(
@@ -36,11 +44,11 @@ class CleanConfig(Config):
     )
     text_field: str | None = Field(default=None, description="Column or JSON key that holds the text.")
     separator: str | None = Field(default=None, description="Text that separates documents inside a text file.")
-    language: tuple[str, ...] = Field(default=(), description="Keep only these languages, as en,de.")
+    language: Names = Field(default=(), description="Keep only these languages, as en,de.")
     privacy: dict[str, Action] = Field(
         default={}, description="mask, drop or report for a kind of personal data: email phone card iban ip key."
     )
-    phone_regions: tuple[str, ...] = Field(
+    phone_regions: Names = Field(
         default=(), description="Countries whose national telephone numbers are looked for, as GB,DE."
     )
     hidden: Literal["strip", "drop", "report"] = Field(
