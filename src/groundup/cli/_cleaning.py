@@ -21,8 +21,8 @@ _SAID = {  # where a flag is written otherwise than the setting
 }
 
 
-def cleaning_options(skip: Iterable[str] = ()) -> Callable:
-    """Give a click command the flags of `CleanConfig`, `--config` and `--workers`."""
+def cleaning_options(usual_rules: str, skip: Iterable[str] = ()) -> Callable:
+    """Give a click command the flags of `CleanConfig`, `--config` and `--workers`; `usual_rules` names its default."""
     skip = set(skip)
 
     def decorate(function: Callable) -> Callable:
@@ -38,7 +38,9 @@ def cleaning_options(skip: Iterable[str] = ()) -> Callable:
         ):
             text = f"{_SAID.get(name) or fields[name].description} May be given several times."
             function = click.option(flag, name, multiple=True, metavar=metavar, help=text)(function)
-        function = config_options(CleanConfig, skip={*skip, *_SEVERAL, *_PAIRS})(function)
+        function = config_options(CleanConfig, skip={*skip, "rules", *_SEVERAL, *_PAIRS})(function)
+        text = f"Groups of rules and edits, by name, as default,gopher.  [default: {usual_rules}]"
+        function = click.option("--rules", metavar="NAMES", help=text)(function)
         path = click.Path(path_type=Path)
         return click.option("--config", "config_file", type=path, help="YAML file of settings; flags win over it.")(
             function

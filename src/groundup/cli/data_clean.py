@@ -12,7 +12,7 @@ from groundup.cli._cleaning import cleaning_options, settings_from
 @click.command(short_help="Clean a text by rules with names; every document is accounted for.")
 @click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the cleaned text.")
-@cleaning_options()
+@cleaning_options("default")
 def command(text, out, **given) -> None:
     """Clean TEXT (files and folders) into the folder --out: the kept documents, `removed.jsonl` with every removed one and
     the rule that removed it, `report.html` and `report.json`.

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from groundup.core.config import Config, Count
 from groundup.core.errors import unknown_name
-from groundup.data.cleaning.rules import DEFAULT, RULES, Bounds, Rule, groups_of, with_bounds
+from groundup.data.cleaning.rules import RULES, Bounds, Rule, groups_of, with_bounds
 
 
 def _names(value: object) -> object:
@@ -37,7 +37,7 @@ class CleanConfig(Config):
     """Settings of `groundup data clean`; every one of them decides what is kept, none how fast."""
 
     rules: Names = Field(
-        default=DEFAULT, description="Groups of rules and edits, by name; `all`, `default` and families too."
+        default=("default",), description="Groups of rules and edits, by name; `all`, `default` and families too."
     )
     thresholds: dict[str, Bounds] = Field(
         default={}, description="Other bounds for a rule, as `word_count: [20, null]`."
