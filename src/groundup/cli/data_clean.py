@@ -33,10 +33,10 @@ def command(text, out, **given) -> None:
         reporter.warn(f"{count:,} {what}")
     for rule in numbers["rules"]:
         if rule["documents"]:
-            reporter.say(f"removed     {rule['documents']:,} by {rule['name']}")
+            reporter.say(f"breaking    {rule['name']}: {rule['documents']:,} documents")
     for edit in numbers["edits"]:
         reporter.say(f"changed     {edit['documents']:,} documents: {edit['says']}")
-    reporter.say(summary(numbers))
+    reporter.say(f"result      {summary(numbers)}")
     reporter.say(f"text        {out}")
     reporter.say(f"removed     {out / 'removed.jsonl'}")
     reporter.say(f"report      {out / 'report.html'}")

@@ -216,7 +216,9 @@ def _scores_section(numbers: Numbers) -> str:
 
 
 def _files_section(numbers: Numbers) -> str:
-    rows = [(path, "not read to its end", r.removeprefix(f"{path}: ")) for path, r in numbers["unreadable"].items()]
+    rows = [
+        (path, "not read to its end", r.removeprefix(path).lstrip(": ")) for path, r in numbers["unreadable"].items()
+    ]
     rows += [(f"{count:,}", what, "") for what, count in numbers["remarks"].items()]
     rows += [(f["file"], f"{f['documents']:,} documents", readable_bytes(f["bytes"])) for f in numbers.get("files", ())]
     return table([tuple(map(str, row)) for row in rows]) if rows else ""

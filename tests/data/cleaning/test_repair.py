@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from groundup.core.errors import GroundupError
+from groundup.data.cleaning.language import identifier
+from groundup.data.cleaning.privacy import finder
 from groundup.data.cleaning.repair import repairer
 
 
@@ -36,3 +41,12 @@ def test_repaired(broken, right, done):
 )
 def test_style_stays(text):
     assert repairer()(text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("library", "use"), [("ftfy", repairer), ("py3langid.langid", identifier), ("phonenumbers", finder)]
+)
+def test_a_missing_library_names_its_extra(monkeypatch, library, use):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(GroundupError, match=r"groundup\[clean\]"):
+        use()

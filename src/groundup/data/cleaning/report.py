@@ -215,5 +215,5 @@ _REPAIRS = {
     "mojibake": "UTF-8 that was read as another encoding, set right (ftfy)",
     "nfc": "letters with accents given one spelling (Unicode NFC)",
     "controls": "control characters and terminal escapes taken out",
-    **{f"masked_{kind}": f"replaced by <{kind}>" for kind in KINDS},
+    **{f"masked_{kind}": f"personal data masked by <{kind}>" for kind in KINDS},
 }
