@@ -91,7 +91,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[bytes]]:
     size = 0
     for text in texts:
         batch.append(text.encode("utf-8", "surrogatepass"))
-        size += len(batch[-1])
+        size += len(batch[-1]) + 1
         if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
