@@ -32,7 +32,7 @@ from groundup.data.duplicates.words import hash_words, runs
 _LEAST_RECALL = 0.99  # at the threshold
 _BATCH_CHARACTERS = 1 << 21
 _BATCH_DOCUMENTS = 1 << 13
-_HASH_BITS = np.uint64(51)  # beside the number of a document in its batch
+_HASH_BITS = np.uint64(51)  # the other 13 bits are for the number of a document in its batch
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,7 @@ def sketch_similarity(one: np.ndarray, other: np.ndarray, size: int) -> float:
 
 def _shingles(texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
     """The sets of runs of all texts: distinct hashes in order, and where each text's begin."""
+    assert len(texts) <= _BATCH_DOCUMENTS
     words = hash_words(texts)
     starts, ends, counts = runs(words.bounds, length)
     hashes = Stretches(words.hashes).hashes(starts, ends)
