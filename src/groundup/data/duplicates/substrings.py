@@ -8,8 +8,8 @@ second remembers the places of these alone, and stretches every agreement as far
 Guarantee: every stretch of at least `min_characters` that repeats an earlier one is found, whole, and nothing else is.
 The earlier one stands in a document before, or in the same document without overlapping. Why: such a stretch holds an
 anchor, and a place of an anchor is left out of memory only where every stretch around it has been found to be a repeat,
-so that an earlier place serves as well. Two exceptions keep the time linear. Of one anchor's bytes, the first eight
-places are remembered: a repeat is missed if all its anchors (7/8 of `min_characters` long) stand in more than eight
+so that an earlier place serves as well. Two exceptions keep the time linear. Of one anchor's bytes, the first four
+places are remembered: a repeat is missed if all its anchors (7/8 of `min_characters` long) stand in more than four
 different contexts, as in boilerplate a little longer than itself. And of a stretch that repeats itself ("-----"), its
 first and last place are: there the ends may be off by less than a period.
 
@@ -37,7 +37,7 @@ from groundup.data.duplicates.table import NONE, HashTable
 _LEAST_CHARACTERS = 32
 _SEPARATOR = b"\xff"  # between documents: no byte of UTF-8
 _FILTER_BITS = 30
-_MOST_PLACES = 8
+_MOST_PLACES = 4
 _BATCH_BYTES = 1 << 20
 _BESIDE = 64  # bytes on both sides of an anchor that are read at once
 
