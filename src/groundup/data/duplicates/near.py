@@ -92,9 +92,9 @@ class NearDuplicates:
     """Remembers the documents that were near none before them.
 
     Memory for each kept document, with the default settings: 21 bands at 14 to 21 bytes, 4 bytes for each run of words
-    but at most 2 kB, and 50 more. A million documents of 60 words take 0.6 to 0.8 GB, 1 GB while the table grows;
-    100 million take 80 GB: where a machine has less, compare within parts of the corpus. Documents that are not kept
-    cost 8 bytes.
+    but at most 2 kB, and 50 more. A million documents of 84 words take 0.7 GB, 1 GB while the table grows; 100 million
+    take 70 GB, 100 while it grows: where a machine has less, compare within parts of the corpus. Documents that are not
+    kept cost 8 bytes.
 
     A band's hash leads to the first kept document that had it. So time does not depend on how alike the corpus is (a
     document is compared with at most one for each band), at a price in corpora of one template: where any two documents
