@@ -144,7 +144,7 @@ def test_broken_files_are_named(tmp_path: Path):
     with pytest.raises(GroundupError, match=r"broken\.jsonl:2: not valid JSON"):
         EvaluationIndex.from_paths(tmp_path / "broken.jsonl")
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b'{"a": "b"}\n' * 1000)[:-20])
-    with pytest.raises(GroundupError, match=r"cut\.jsonl\.gz cannot be read"):
+    with pytest.raises(GroundupError, match=r"cut\.jsonl\.gz"):
         EvaluationIndex.from_paths(tmp_path / "cut.jsonl.gz")
     with pytest.raises(GroundupError, match="words is 1"):
         EvaluationIndex.from_texts("set", [], words=1)

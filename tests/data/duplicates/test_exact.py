@@ -32,8 +32,8 @@ def test_half_a_surrogate_pair_is_hashed_too():
 @pytest.mark.parametrize("n_distinct", [1, 50_000])
 def test_memory_and_time_follow_the_number_of_different_texts(n_distinct: int):
     duplicates = ExactDuplicates()
-    began = time.perf_counter()
+    began = time.process_time()
     found = [duplicates.first_of(str(number % n_distinct)) for number in range(100_000)]
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert found == [None if number < n_distinct else number % n_distinct for number in range(100_000)]
     assert duplicates.n_bytes <= max(12 * 1024, 21 * n_distinct)

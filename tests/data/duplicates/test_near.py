@@ -207,31 +207,34 @@ def test_the_same_in_another_process_with_another_number_of_threads():
 
 def test_a_corpus_of_one_text_and_one_of_a_template_take_linear_time():
     def seconds(some: list[str]) -> tuple[float, int]:
-        began = time.perf_counter()
+        began = time.process_time()
         found = NearDuplicates().first_of_many(some)
-        return time.perf_counter() - began, sum(near is None for near in found)
+        return time.process_time() - began, sum(near is None for near in found)
 
     chance = random.Random(8)
     line = " ".join(document(chance, 30))
     frame = document(chance, 40)
     # Similarity of any two about 0.6: below the threshold, yet most share a band with most.
-    template = [" ".join([*frame, *document(chance, 10)]) for _ in range(8000)]
+    template = [" ".join([*frame, *document(chance, 10)]) for _ in range(6000)]
     seconds([line])  # brings the tables in
-    assert seconds([line] * 20_000)[1] == 1
-    for some in ([line] * 20_000, template):
+    assert seconds([line] * 12_000)[1] == 1
+    for some in ([line] * 12_000, template):
         short, long = seconds(some[: len(some) // 4])[0], seconds(some)[0]
         assert long < 8 * short + 0.5  # four times as many; quadratic would be sixteen
 
 
-def test_near_duplicates_within_a_template_are_found():
-    """Documents that all agree by 0.5 crowd the buckets; four places a bucket still leave most of the recall."""
+@pytest.mark.parametrize(("n_own", "between_any_two", "recall"), [(14, 0.62, 0.98), (8, 0.76, 0.93)])
+def test_near_duplicates_within_a_template(n_own: int, between_any_two: float, recall: float):
+    """All documents crowd the same bands, each of which leads to one of them; what is their own still finds most copies."""
     chance = random.Random(9)
-    frame = document(chance, 40)
-    originals = [[*frame, *document(chance, 26)] for _ in range(1000)]
-    copies = [[*words[:-1], "end"] for words in originals]
+    frame = document(chance, 64 - n_own)
+    originals = [[*frame, *document(chance, n_own)] for _ in range(1000)]
+    assert jaccard(*originals[:2]) == pytest.approx(between_any_two, abs=0.005)
+    copies = [[*words[:20], "new", *words[21:]] for words in originals]
     found = NearDuplicates().first_of_many(texts(originals + copies))
-    assert found[:1000] == [None] * 1000
-    assert sum(near == Near(number, pytest.approx(61 / 63)) for number, near in enumerate(found[1000:])) >= 990
+    assert sum(near is None for near in found[:1000]) >= 999
+    right = [near for number, near in enumerate(found[1000:]) if near == Near(number, pytest.approx(55 / 65))]
+    assert recall <= len(right) / 1000
 
 
 def test_bytes_for_a_document():

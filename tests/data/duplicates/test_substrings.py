@@ -122,10 +122,10 @@ def test_short_empty_and_broken_texts():
 
 def test_texts_of_one_line_repeated_take_linear_time():
     def seconds(texts: list[str]) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         n_found = sum(bool(spans) for spans in repeated_spans(lambda: texts, min_characters=200))
         assert n_found >= len(texts) - 1
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     chance = random.Random(4)
     line = "".join(chance.choices("etaoin shrdlu", k=1000))
@@ -134,10 +134,10 @@ def test_texts_of_one_line_repeated_take_linear_time():
     for texts in ([line] * 2000, boiler):
         assert seconds(texts) < 8 * seconds(texts[:500]) + 0.5
     for run in ("a" * 2_000_000, "ab" * 1_000_000, "word " * 400_000):
-        began = time.perf_counter()
+        began = time.process_time()
         (start, end), *others = spans_of([run], 200)[0]
         assert not others and start < 210 and end >= 2_000_000 - 5
-        assert time.perf_counter() - began < 10
+        assert time.process_time() - began < 10
 
 
 def test_a_document_of_many_blocks():

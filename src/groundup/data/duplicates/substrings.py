@@ -8,8 +8,8 @@ second remembers the places of these alone, and stretches every agreement as far
 Guarantee: every stretch of at least `min_characters` that repeats an earlier one is found, whole, and nothing else is.
 The earlier one stands in a document before, or in the same document without overlapping. Why: such a stretch holds an
 anchor, and a place of an anchor is left out of memory only where every stretch around it has been found to be a repeat,
-so that an earlier place serves as well. Two exceptions keep the time linear. Of one anchor's bytes, the first eight
-places are remembered: a repeat is missed if all its anchors (7/8 of `min_characters` long) stand in more than eight
+so that an earlier place serves as well. Two exceptions keep the time linear. Of one anchor's bytes, the first four
+places are remembered: a repeat is missed if all its anchors (7/8 of `min_characters` long) stand in more than four
 different contexts, as in boilerplate a little longer than itself. And of a stretch that repeats itself ("-----"), its
 first and last place are: there the ends may be off by less than a period.
 
@@ -37,8 +37,9 @@ from groundup.data.duplicates.table import NONE, HashTable
 _LEAST_CHARACTERS = 32
 _SEPARATOR = b"\xff"  # between documents: no byte of UTF-8
 _FILTER_BITS = 30
-_MOST_PLACES = 8
+_MOST_PLACES = 4
 _BATCH_BYTES = 1 << 20
+_BESIDE = 64  # bytes on both sides of an anchor that are read at once
 
 Span = tuple[int, int]
 
@@ -91,7 +92,7 @@ def _batches(texts: Iterable[str]) -> Iterator[list[bytes]]:
     size = 0
     for text in texts:
         batch.append(text.encode("utf-8", "surrogatepass"))
-        size += len(batch[-1])
+        size += len(batch[-1]) + 1
         if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -154,11 +155,12 @@ class _Corpus:
             for other in earlier:
                 if other >= begin and self._overlap(is_start, other - begin, place - begin):
                     continue
-                match = self._stretched(place, other, begin, begin + len(text))
-                start, end = _whole_characters(is_start, match[0] - begin, match[1] - begin)
+                start, end = _whole_characters(is_start, *self._stretched(text, place - begin, other))
                 if _n_characters(is_start, start, end) >= self._min_characters:
                     matches.append((start, end))
                     open_.append((start + begin, end + begin))
+                    if _holding(open_, around):
+                        break
             if not earlier:
                 self._first[name] = place
             elif not _holding(open_, around):
@@ -181,24 +183,21 @@ class _Corpus:
         elif 1 + len(others) < _MOST_PLACES:
             others.append(place)
 
-    def _stretched(self, place: int, other: int, begin: int, end: int) -> Span:
-        """How far the text around `place`, within begin and end, agrees with the text around the earlier place `other`."""
-        right, step = 0, 256
-        while step := min(step, end - place - right):
-            agree = _agreement(self._read(place + right, step), self._read(other + right, step))
-            right += agree
-            if agree < step:
-                break
-            step *= 4
-        left, step = 0, 256
-        while step := min(step, place - begin - left, other - left):
-            mine, theirs = self._read(place - left - step, step), self._read(other - left - step, step)
-            agree = _agreement(mine[::-1], theirs[::-1])
-            left += agree
-            if agree < step:
-                break
-            step *= 4
-        return place - left, place + right
+    def _stretched(self, text: bytes, at: int, other: int) -> Span:
+        """The stretch of `text` around its byte `at` that agrees with what stands around the earlier place `other`."""
+        left, right = min(_BESIDE, at, other), min(self._length + _BESIDE, len(text) - at)
+        theirs = self._read(other - left, left + right)  # most agreements end within this
+        wide, far = left, right
+        left = _agreement(text[at - wide : at][::-1], theirs[:wide][::-1])
+        right = _agreement(text[at : at + far], theirs[wide:])
+        while right == far and (step := min(4 * far, len(text) - at - far)):
+            right += _agreement(text[at + far : at + far + step], self._read(other + far, step))
+            far += step
+        while left == wide and (step := min(4 * wide, at - wide, other - wide)):
+            begin, end = at - wide - step, at - wide
+            left += _agreement(text[begin:end][::-1], self._read(other - wide - step, step)[::-1])
+            wide += step
+        return at - left, at + right
 
     def _read(self, place: int, n_bytes: int) -> bytes:
         return os.pread(self._file.fileno(), n_bytes, place)
