@@ -44,6 +44,13 @@ def test_clean_writes_and_says_where(corpus, tmp_path):
     assert "nothing to do" in again.output
 
 
+def test_a_rule_that_takes_most_of_the_text_is_told(corpus, tmp_path):
+    result = run("data", "clean", corpus, "--out", tmp_path / "out", "--rules", "gopher", "--workers", 1)
+    assert "more than half of the documents were removed" in result.output
+    result = run("data", "clean", corpus, "--out", tmp_path / "all", "--rules", "length", "--workers", 1)
+    assert "more than half" not in result.output
+
+
 def given(**values):
     empty = {"config_file": None, "against": (), "block": (), "privacy": (), "thresholds": ()}
     return empty | values

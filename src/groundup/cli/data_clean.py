@@ -37,6 +37,8 @@ def command(text, out, **given) -> None:
     for edit in numbers["edits"]:
         reporter.say(f"changed     {edit['documents']:,} documents: {edit['says']}")
     reporter.say(f"result      {summary(numbers)}")
+    if 2 * numbers["flagged"]["documents"] > numbers["n_documents"]:
+        reporter.warn("more than half of the documents were removed; look at the report before training on the rest")
     reporter.say(f"text        {out}")
     reporter.say(f"removed     {out / 'removed.jsonl'}")
     reporter.say(f"report      {out / 'report.html'}")
