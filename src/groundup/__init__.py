@@ -19,6 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
+    from groundup.data.duplicates.contamination import EvaluationIndex
+    from groundup.data.duplicates.exact import ExactDuplicates
+    from groundup.data.duplicates.near import NearDuplicates, NearSettings
+    from groundup.data.duplicates.substrings import repeated_spans
     from groundup.data.prepare import prepare
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
@@ -32,7 +36,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "EvaluationIndex": "data.duplicates.contamination",
+    "ExactDuplicates": "data.duplicates.exact",
     "GroundupError": "core.errors",
+    "NearDuplicates": "data.duplicates.near",
+    "NearSettings": "data.duplicates.near",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
     "TextModel": "generation.text_model",
@@ -43,13 +51,18 @@ _HOME = {
     "prepare": "data.prepare",
     "pretrain": "pretraining.pretrain",
     "quickstart": "pretraining.quickstart",
+    "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
 }
 
 __all__ = [
+    "EvaluationIndex",
+    "ExactDuplicates",
     "GroundupError",
+    "NearDuplicates",
+    "NearSettings",
     "Reporter",
     "Terminal",
     "TextModel",
@@ -60,6 +73,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "quickstart",
+    "repeated_spans",
     "resume",
     "train_tokenizer",
     "verify_with_transformers",
