@@ -3,10 +3,11 @@
     python benchmarks/duplicates.py [--documents 1000000] [--peers] [TEXT ...]
 
 Documents of 20 to 120 words are dealt from the sentences of the TEXTs (by default the interpreter's documentation and
-sources). Every fifth is a copy of an earlier one in which a share of the words, from none to a fifth, is changed, dropped or added.
-Every contender reads the same file in a process of its own. Recall: of the copies whose true Jaccard similarity (5-word
-runs) to their original reaches 0.8, the share that is called near. Precision: of the documents called near, the share whose true
-similarity to the document named reaches 0.8. `--peers` adds rensa's own deduplicator and datasketch (install them).
+sources). Every fifth is a copy of an earlier one in which a share of the words, from none to a fifth, is changed,
+dropped or added. Every contender reads the same file in a process of its own. Recall: of the copies whose true Jaccard
+similarity (5-word runs) to their original reaches 0.8, and whose original was kept, the share that is called near.
+Precision: of the documents called near, the share whose true similarity to the document named reaches 0.8. `--peers`
+adds rensa's own deduplicator and datasketch (install them).
 """
 
 from __future__ import annotations
@@ -238,10 +239,11 @@ def print_recall(path: Path, copies: dict[int, tuple[int, float]], answers: dict
     for name, found in answers.items():
         right = sum(truth[number, found[number]] >= 0.8 for number in named[name])
         print(f"\n{name}: precision {right / max(1, len(named[name])):.4f} of {len(named[name]):,} called near")
-        print(f"{'edited words':>14} {'copies':>8} {'mean similarity':>16} {'reach 0.8':>10} {'recall':>8}")
+        print(f"{'edited words':>14} {'copies':>8} {'mean similarity':>16} {'looked for':>10} {'recall':>8}")
         for rate in (*EDIT_RATES, None):
             some = [number for number in sample if rate is None or copies[number][1] == rate]
             similar = [number for number in some if truth[number, copies[number][0]] >= 0.8]
+            similar = [number for number in similar if copies[number][0] not in found]
             mean = sum(truth[number, copies[number][0]] for number in some) / max(1, len(some))
             recall = f"{sum(number in found for number in similar) / len(similar):.4f}" if similar else ""
             label = "all" if rate is None else f"{rate:.0%}"

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from groundup.core.progress import Reporter, Terminal
     from groundup.data.cleaning.clean import clean, inspect_corpus
     from groundup.data.cleaning.settings import CleanConfig
+    from groundup.data.duplicates.contamination import EvaluationIndex
+    from groundup.data.duplicates.exact import ExactDuplicates
+    from groundup.data.duplicates.near import NearDuplicates, NearSettings
+    from groundup.data.duplicates.substrings import repeated_spans
     from groundup.data.prepare import prepare
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
@@ -35,7 +39,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CleanConfig": "data.cleaning.settings",
+    "EvaluationIndex": "data.duplicates.contamination",
+    "ExactDuplicates": "data.duplicates.exact",
     "GroundupError": "core.errors",
+    "NearDuplicates": "data.duplicates.near",
+    "NearSettings": "data.duplicates.near",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
     "TextModel": "generation.text_model",
@@ -48,6 +56,7 @@ _HOME = {
     "prepare": "data.prepare",
     "pretrain": "pretraining.pretrain",
     "quickstart": "pretraining.quickstart",
+    "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
@@ -55,7 +64,11 @@ _HOME = {
 
 __all__ = [
     "CleanConfig",
+    "EvaluationIndex",
+    "ExactDuplicates",
     "GroundupError",
+    "NearDuplicates",
+    "NearSettings",
     "Reporter",
     "Terminal",
     "TextModel",
@@ -68,6 +81,7 @@ __all__ = [
     "prepare",
     "pretrain",
     "quickstart",
+    "repeated_spans",
     "resume",
     "train_tokenizer",
     "verify_with_transformers",

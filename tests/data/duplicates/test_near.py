@@ -157,15 +157,14 @@ def test_scripts_without_spaces():
 def test_long_documents_are_compared_within_the_stated_error():
     """Standard error 0.018 at 0.8 for sketches of 512; a document of a megabyte and its edited copies."""
     chance = random.Random(6)
-    words = document(chance, 200_000)
+    words = document(chance, 180_000)
     assert len(" ".join(words)) > 10**6
-    copies = [edited(chance, words, n_edits) for n_edits in (0, 2000, 6000, 30000)]
-    found = NearDuplicates().first_of_many(texts([words, *copies]))
+    copies = [edited(chance, words, n_edits) for n_edits in (2000, 20_000)]
     truth = [jaccard(words, copy) for copy in copies]
-    assert truth[2] > 0.72 > 0.5 > truth[3]
-    assert found[0] is None and found[4] is None
-    assert found[1] == Near(0, 1.0)
-    assert found[2] and abs(found[2].similarity - truth[1]) < 0.05
+    assert truth[0] > 0.85 and truth[1] < 0.65
+    found = NearDuplicates().first_of_many(texts([words, *copies, words]))
+    assert found[0] is None and found[2] is None and found[3] == Near(0, 1.0)
+    assert found[1] and abs(found[1].similarity - truth[0]) < 3 * np.sqrt(truth[0] * (1 - truth[0]) / 512)
 
 
 def test_sketches_estimate_without_bias():

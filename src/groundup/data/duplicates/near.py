@@ -58,8 +58,9 @@ class NearSettings:
                 raise GroundupError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.recall_at(self.threshold) < _LEAST_RECALL:
             raise GroundupError(
-                f"with n_permutations {self.n_permutations}, only {self.recall_at(self.threshold):.0%} of the documents at "
-                f"threshold {self.threshold} would be found; give more permutations or a higher threshold"
+                f"with n_permutations {self.n_permutations}, {self.recall_at(self.threshold):.1%} of the documents at "
+                f"threshold {self.threshold} would be found, less than {_LEAST_RECALL:.0%}; give more permutations or a "
+                "higher threshold"
             )
 
     @property
