@@ -34,10 +34,14 @@ LEVELS = {
 OPTIONAL = {  # library -> the rooms that may import it, and only inside a function
     "transformers": {"export"},
     "pyarrow": {"data"},
+    "rensa": {"data"},
     "huggingface_hub": {"checkpoints"},
     "tiktoken": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
+    "ftfy": {"data"},
+    "phonenumbers": {"data"},
+    "py3langid": {"data"},
 }
 
 

@@ -34,6 +34,10 @@ _FIRST_BYTES = {
 _UTF16_MARKS = {b"\xff\xfe": "UTF-16LE", b"\xfe\xff": "UTF-16BE"}
 
 
+# What `groundup data clean` writes beside the text it kept: a folder with both has its text in the files part-*.
+_CLEANED = {"removed.jsonl", "report.json"}
+
+
 @dataclass(frozen=True)
 class Source:
     """One file: `kind` is text, jsonl, csv, tsv or parquet; `is_gzip` when it is read through gzip."""
@@ -107,6 +111,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
         visited.add(here.resolve())
         with _readable(here), os.scandir(here) as listing:
             entries = sorted((e for e in listing if not e.name.startswith(".")), key=lambda e: e.name)
+        if {entry.name for entry in entries} >= _CLEANED:
+            entries = [entry for entry in entries if entry.name.startswith("part-")]
         for entry in entries:
             if entry.is_dir():
                 yield from walk(here / entry.name)
