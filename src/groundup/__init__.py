@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
+    from groundup.data.cleaning.clean import clean, inspect_corpus
+    from groundup.data.cleaning.settings import CleanConfig
+    from groundup.data.duplicates.contamination import EvaluationIndex
+    from groundup.data.duplicates.exact import ExactDuplicates
+    from groundup.data.duplicates.near import NearDuplicates, NearSettings
+    from groundup.data.duplicates.substrings import repeated_spans
     from groundup.data.prepare import prepare, prepare_on_cluster
     from groundup.data.reading import read_documents
     from groundup.data.reading_records import read_records
@@ -34,12 +40,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "CleanConfig": "data.cleaning.settings",
+    "EvaluationIndex": "data.duplicates.contamination",
+    "ExactDuplicates": "data.duplicates.exact",
     "GroundupError": "core.errors",
+    "NearDuplicates": "data.duplicates.near",
+    "NearSettings": "data.duplicates.near",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
+    "clean": "data.cleaning.clean",
+    "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
@@ -48,18 +61,26 @@ _HOME = {
     "quickstart": "pretraining.quickstart",
     "read_documents": "data.reading",
     "read_records": "data.reading_records",
+    "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
 }
 
 __all__ = [
+    "CleanConfig",
+    "EvaluationIndex",
+    "ExactDuplicates",
     "GroundupError",
+    "NearDuplicates",
+    "NearSettings",
     "Reporter",
     "Terminal",
     "TextModel",
     "TokenStore",
     "Tokenizer",
+    "clean",
+    "inspect_corpus",
     "load",
     "plan",
     "prepare",
@@ -68,6 +89,7 @@ __all__ = [
     "quickstart",
     "read_documents",
     "read_records",
+    "repeated_spans",
     "resume",
     "train_tokenizer",
     "verify_with_transformers",

@@ -33,10 +33,10 @@ def module(tmp_path: Path, monkeypatch) -> str:
 def test_it_answers_in_another_process_and_ends_with_the_block(module: str) -> None:
     with Worker(module) as worker:
         worker.send([1, "é"])
-        first = worker.receive()
+        first = worker.receive("work")
         assert first["twice"] == [1, "é", 1, "é"]
         worker.send("x\ny")
-        assert worker.receive() == {"pid": first["pid"], "twice": "x\nyx\ny"}
+        assert worker.receive("work") == {"pid": first["pid"], "twice": "x\nyx\ny"}
         assert psutil.pid_exists(first["pid"])
     assert not psutil.pid_exists(first["pid"])
 
@@ -44,11 +44,11 @@ def test_it_answers_in_another_process_and_ends_with_the_block(module: str) -> N
 def test_one_that_was_killed_is_an_error_not_a_wait(module: str) -> None:
     with Worker(module) as worker:
         worker.send("die")
-        with pytest.raises(GroundupError, match="code -9"):
-            worker.receive()
+        with pytest.raises(GroundupError, match="code -9 at work"):
+            worker.receive("work")
         worker.send("more")
-        with pytest.raises(GroundupError, match="code -9"):
-            worker.receive()
+        with pytest.raises(GroundupError, match="code -9 at work"):
+            worker.receive("work")
 
 
 def test_it_ends_when_its_parent_is_killed(module: str) -> None:
@@ -57,7 +57,7 @@ def test_it_ends_when_its_parent_is_killed(module: str) -> None:
         from groundup.core.workers import Worker
         worker = Worker({module!r})
         worker.send(1)
-        print(worker.receive()["pid"], flush=True)
+        print(worker.receive('work')['pid'], flush=True)
         sys.stdin.read()
     """
     parent = subprocess.Popen(

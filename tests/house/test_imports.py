@@ -35,10 +35,14 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "transformers": {"export"},
     "pyarrow": {"data"},
     "huggingface_hub": {"checkpoints", "data"},
+    "rensa": {"data"},
     "tiktoken": {"tokenization"},
     **{library: {"data"} for library in ("chardet", "datatrove", "docx", "fsspec", "loguru", "pypdf", "trafilatura")},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
+    "ftfy": {"data"},
+    "phonenumbers": {"data"},
+    "py3langid": {"data"},
 }
 
 

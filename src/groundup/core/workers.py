@@ -29,7 +29,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # an interrupt at the terminal is for the parent, which ends us
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         )
 
     def send(self, value: Any) -> None:
@@ -41,14 +41,14 @@ class Worker:
         except BrokenPipeError:
             pass
 
-    def receive(self) -> Any:
-        """Wait for the next answer. Raises `GroundupError` when the process ended instead."""
+    def receive(self, at: object) -> Any:
+        """Wait for the next answer. Raises `GroundupError` when the process ended instead, `at` what it had to do."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
             raise GroundupError(
-                f"a worker process ended with code {self._process.wait()}; what is finished is kept: run the same command "
-                "again, with fewer workers if memory ran out"
+                f"a worker process ended with code {self._process.wait()} at {at}; if memory ran out, run again with "
+                "fewer workers"
             )
         return json.loads(line)
 

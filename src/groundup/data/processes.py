@@ -54,8 +54,9 @@ def _run(
 
     def serve(worker: Worker) -> None:
         while waiting:
-            worker.send([str(work.folder), stage, waiting.pop(), n_threads])
-            while (said := worker.receive()) != "done":
+            task = waiting.pop()
+            worker.send([str(work.folder), stage, task, n_threads])
+            while (said := worker.receive(work.task_sources(task)[0])) != "done":
                 if isinstance(said, str):
                     raise GroundupError(said)
                 advance(said)

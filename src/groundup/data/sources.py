@@ -56,6 +56,10 @@ _FIRST_BYTES = {
 }
 
 
+# What `groundup data clean` writes beside the text it kept: a folder with both has its text in the files part-*.
+_CLEANED = {"removed.jsonl", "report.json"}
+
+
 @dataclass(frozen=True)
 class Source:
     """One file: `kind` is its format; `n_bytes` its size, unpacked if it lies in a zip; `stamp` tells a change.
@@ -278,6 +282,8 @@ def _files_below(folder: Path, remarks: Counter[str]) -> Iterator[Path]:
             return
         with _readable(here), os.scandir(here) as listing:
             entries = sorted((e for e in listing if not e.name.startswith(".")), key=lambda e: e.name)
+        if {entry.name for entry in entries} >= _CLEANED:
+            entries = [entry for entry in entries if entry.name.startswith("part-")]
         for entry in entries:
             if entry.is_dir():
                 yield from walk(here / entry.name)
