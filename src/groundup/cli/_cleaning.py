@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from groundup.cli._options import config_options, given
+from groundup.cli._reading import map_option
 from groundup.core.config import read_yaml
 from groundup.core.errors import GroundupError
 from groundup.data.cleaning.settings import CleanConfig
@@ -38,9 +39,10 @@ def cleaning_options(usual_rules: str, skip: Iterable[str] = ()) -> Callable:
         ):
             text = f"{_SAID.get(name) or fields[name].description} May be given several times."
             function = click.option(flag, name, multiple=True, metavar=metavar, help=text)(function)
-        function = config_options(CleanConfig, skip={*skip, "rules", *_SEVERAL, *_PAIRS})(function)
+        function = config_options(CleanConfig, skip={*skip, "rules", "map", *_SEVERAL, *_PAIRS})(function)
         text = f"Groups of rules and edits, by name, as default,gopher.  [default: {usual_rules}]"
         function = click.option("--rules", metavar="NAMES", help=text)(function)
+        function = map_option(function)
         path = click.Path(path_type=Path)
         return click.option("--config", "config_file", type=path, help="YAML file of settings; flags win over it.")(
             function

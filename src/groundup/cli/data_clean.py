@@ -10,7 +10,7 @@ from groundup.cli._cleaning import cleaning_options, settings_from
 
 
 @click.command(short_help="Clean a text by rules with names; every document is accounted for.")
-@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("text", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the cleaned text.")
 @cleaning_options("default")
 def command(text, out, **given) -> None:

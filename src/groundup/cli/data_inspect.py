@@ -10,7 +10,7 @@ from groundup.cli._cleaning import cleaning_options, settings_from
 
 
 @click.command(short_help="Report what is in a text, changing nothing.")
-@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("text", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Also write a page to this file.")
 @cleaning_options("all but block and substrings", skip=("out_format", "shard_size", "hidden"))
 def command(text, out, **given) -> None:

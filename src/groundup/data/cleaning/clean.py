@@ -41,8 +41,7 @@ from groundup.data.cleaning.shards import ShardWriter
 from groundup.data.cleaning.survey import NEEDS, Survey, survey
 from groundup.data.cleaning.together import Comparison, Item
 from groundup.data.cleaning.workers import judged
-from groundup.data.reading import Reading
-from groundup.data.sources import Paths, Source, hash_sources, list_sources
+from groundup.data.sources import Paths, Source, hash_sources
 from groundup.data.split import utf8_bytes
 
 VERSION = 1  # of what the rules mean: a folder cleaned by another version is cleaned anew
@@ -106,7 +105,7 @@ def clean(
     """
     config, out = _checked(config, settings), Path(out)
     _check_place(paths, out)
-    sources = list_sources(paths)
+    sources = config.reading.sources(paths)
     hashes = hash_sources(sources)
     key = _key(config, sources, hashes)
     if (found := _cached(out, key)) is not None:
@@ -167,8 +166,8 @@ class _Work:
         hashes: list[str] | None = None,
     ) -> None:
         self._left_out: Counter[str] = Counter()
-        sources, reading = list_sources(paths, self._left_out), Reading(settings.text_field, settings.separator)
-        reading.check(sources)
+        reading = settings.reading
+        sources = reading.sources(paths, self._left_out)
         self._settings, self._folder, self._reporter, self._is_final = settings, folder, reporter, is_final
         self._corpus = Corpus(sources, reading)
         self._n_file_bytes = sum(source.n_bytes for source in sources)

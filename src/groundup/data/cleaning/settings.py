@@ -10,6 +10,7 @@ from pydantic import Field
 from groundup.core.config import Config, Count
 from groundup.core.errors import unknown_name
 from groundup.data.cleaning.rules import RULES, Bounds, Rule, groups_of, with_bounds
+from groundup.data.reading import Reading
 
 
 def _names(value: object) -> object:
@@ -44,6 +45,15 @@ class CleanConfig(Config):
     )
     text_field: str | None = Field(default=None, description="Column or JSON key that holds the text.")
     separator: str | None = Field(default=None, description="Text that separates documents inside a text file.")
+    format: str | None = Field(
+        default=None, description="Format of the files, or shape of their rows, if not detected."
+    )
+    map: dict[str, str] = Field(default={}, description="What the files call a field, as `text: body`.")
+    encoding: str | None = Field(default=None, description="Encoding of text files, if not detected.")
+    on_bad_row: Literal["skip", "stop"] = Field(
+        default="skip",
+        description="Leave a row that cannot be used out, counted; or take the rest of its file for unreadable.",
+    )
     language: Names = Field(default=(), description="Keep only these languages, as en,de.")
     privacy: dict[str, Action] = Field(
         default={}, description="mask, drop or report for a kind of personal data: email phone card iban ip key."
@@ -87,6 +97,11 @@ class CleanConfig(Config):
             if group in groups_of(self.rules) and "all" not in self.rules and not getattr(self, setting):
                 raise ValueError(f"the rules {group!r} have no effect without {setting}; say which")
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(self.text_field, self.separator, self.format, self.map, self.encoding, self.on_bad_row)
 
     @property
     def groups(self) -> frozenset[str]:
