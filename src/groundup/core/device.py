@@ -215,6 +215,7 @@ def doctor() -> list[Check]:
         ("pypdf", "formats", "reads .pdf files"),
         ("chardet", "formats", "tells the encoding of text that is not UTF-8"),
         ("s3fs", "remote", "reads text from s3:// places"),
+        ("datatrove", "scale", "prepares text on a slurm cluster"),
         ("huggingface_hub", "hub", "opens published models and data sets by their name"),
         ("transformers", "verify", "checks that an exported model gives the same numbers elsewhere"),
         ("tensorboard", "", "shows the curves of several runs side by side: tensorboard --logdir runs"),

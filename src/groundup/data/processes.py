@@ -37,8 +37,9 @@ def prepare_by_processes(work: Work, n_workers: int, n_threads: int, reporter: R
     with reporter.bar("reading", sum(source.n_bytes for task in todo for source in work.task_sources(task))) as bar:
         _run("survey", work, todo, n_workers, n_threads, bar.advance)
     plan = settle(work, tokenizer)
-    with reporter.bar("encoding", plan.found.n_bytes) as bar:
-        _run("encode", work, work.unfinished("encode"), n_workers, n_threads, bar.advance)
+    todo = work.unfinished("encode")
+    with reporter.bar("encoding", sum(plan.task_bytes[task] for task in todo)) as bar:
+        _run("encode", work, todo, n_workers, n_threads, bar.advance)
     return assemble(work, tokenizer, reporter)
 
 

@@ -89,7 +89,7 @@ class Work:
         with clear_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for other in set(folder.parent.iterdir()) - {folder}:
-                shutil.rmtree(other)
+                shutil.rmtree(other, ignore_errors=True)
         tokenizer.save(folder / "tokenizer")
         write_json(folder / _WORK, description)
         return replace(cls.open(folder), out=out)
@@ -142,20 +142,21 @@ def _survey(work: Work, task: int, n_threads: int | None, advance: Advance) -> N
     for source in sources:
         check_unchanged(source)
     used = np.flatnonzero(counts.bucket_bytes)
-    facts = {"n_documents": counts.n_documents, "hashes": hashes, "remarks": dict(remarks)}
+    facts = {"n_documents": counts.n_documents, "n_bytes": counts.n_bytes, "hashes": hashes, "remarks": dict(remarks)}
     lengths = np.array(counts.lengths, np.int64)
     _write_arrays(work.file("survey", task), facts, buckets=used, sizes=counts.bucket_bytes[used], lengths=lengths)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What follows from all sources: the key of the store, the split, and where each task's documents begin."""
+    """What follows from all sources: the key of the store, the split; of each task its first document and its text's bytes."""
 
     key: str
     hashes: list[str]
     remarks: dict[str, int]
     found: Survey
     first_documents: list[int]
+    task_bytes: list[int]
 
 
 def settle(work: Work, tokenizer: Tokenizer) -> Plan:
@@ -168,10 +169,11 @@ def settle(work: Work, tokenizer: Tokenizer) -> Plan:
         )
         return Plan(**facts, found=survey)
     counts, hashes, remarks = Counts(), [], Counter(work.remarks)
-    first_documents = []
+    first_documents, task_bytes = [], []
     for task in range(len(work.tasks)):
         facts, arrays = _read_arrays(work.file("survey", task))
         first_documents.append(counts.n_documents)
+        task_bytes.append(facts["n_bytes"])
         counts.add(facts["n_documents"], arrays["buckets"], arrays["sizes"], arrays["lengths"].tolist())
         hashes += facts["hashes"]
         add_remarks(remarks, facts["remarks"])
@@ -179,7 +181,7 @@ def settle(work: Work, tokenizer: Tokenizer) -> Plan:
     fraction = settings["validation_fraction"] if settings["validation_most_bytes"] is None else None
     found = decide(counts, work.sources, work.reading, fraction, settings["seed"], remarks)
     key = store_key(tokenizer, settings, work.sources, hashes)
-    plan = Plan(key, hashes, dict(remarks), found, first_documents)
+    plan = Plan(key, hashes, dict(remarks), found, first_documents, task_bytes)
     facts = vars(plan) | {"found": {name: getattr(found, name) for name in ("n_documents", "n_bytes", "by", "seed")}}
     sides, borders = np.frombuffer(found.sides, np.uint8), np.array(found.borders, np.int64)
     _write_arrays(path, facts, sides=sides, borders=borders)
