@@ -218,7 +218,7 @@ SITE = """
 """
 
 
-@pytest.mark.parametrize("name", ["survey-00001.npz", "part-00002-train.tokens", "encode-00003.npz"])
+@pytest.mark.parametrize("name", ["survey-00005.npz", "part-00002-train.tokens", "encode-00003.npz"])
 def test_a_worker_is_killed(
     corpus: Path, tokenizer: Tokenizer, one_stream: Path, tmp_path: Path, monkeypatch, name: str
 ) -> None:
