@@ -36,6 +36,9 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "pyarrow": {"data"},
     "huggingface_hub": {"checkpoints"},
     "tiktoken": {"tokenization"},
+    "gigabpe": {"tokenization"},
+    "gigatoken": {"tokenization"},
+    "regex": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
 }
