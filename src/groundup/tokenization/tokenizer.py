@@ -27,7 +27,7 @@ import tokenizers
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_atomically, write_json
 from groundup.tokenization.fast import (
-    Encoder,
+    FastEncoder,
     Ids,
     byte_alphabet,
     fast_encoder,
@@ -138,16 +138,22 @@ class Tokenizer:
         n_threads = n_threads or _n_cores()
         _ = self._fast  # built once, before the threads want it
         if n_threads == 1:
-            yield from map(self.encode_array, texts)
+            for group in _groups(texts, _SLICE):
+                yield from self._encode_group(group)
             return
         with ThreadPoolExecutor(n_threads) as pool:
             waiting: deque[Any] = deque()
             for group in _groups(texts, _SLICE):
-                waiting.append(pool.submit(lambda group: [self.encode_array(text) for text in group], group))
+                waiting.append(pool.submit(self._encode_group, group))
                 if len(waiting) > 2 * n_threads:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+
+    def _encode_group(self, texts: list[str]) -> list[Ids]:
+        if self._fast and max(map(len, texts)) <= _SLICE:
+            return self._fast.encode_group([_checked(text) for text in texts])
+        return [self.encode_array(text) for text in texts]
 
     def safe_cut(self, text: str, near: int) -> int:
         """The greatest position up to `near` found where both halves have together the ids of the whole; 0 if none.
@@ -174,7 +180,7 @@ class Tokenizer:
         return never_cut if has_added_words(self._ordinary) else cut_rule(self._description)
 
     @cached_property
-    def _fast(self) -> Encoder | None:
+    def _fast(self) -> FastEncoder | None:
         return fast_encoder(self._ordinary, self._reference)
 
     def _slow(self, text: str) -> Ids:
@@ -273,6 +279,11 @@ class Tokenizer:
     def is_fast(self) -> bool:
         """Whether long texts go through the fast encoder; False when it is not proved equal to `tokenizers`."""
         return self._fast is not None
+
+    @property
+    def library(self) -> str:
+        """What long texts are encoded by: `gigatoken`, `tiktoken`, `numpy` or `tokenizers`."""
+        return self._fast.library if self._fast else "tokenizers"
 
     @property
     def pattern(self) -> str | None:
