@@ -23,7 +23,7 @@ from groundup.tokenization.patterns import MayCut, slices
 from groundup.tokenization.special import SpecialTokens
 
 LONGEST_WORD = 256
-MOST_IN_LONG_WORDS = 1 << 20
+MOST_IN_LONG_WORDS = 1 << 18
 
 _PART = 1 << 16
 # A candidate for a word that is too long; the splitter then says what the words really are.
@@ -146,9 +146,10 @@ class Spool:
     def without_rare(self, kept: Iterable[str]) -> Iterator[str]:
         """The parts, cut at every character that is not `kept`."""
         rare = sorted(set(self.characters) - set(kept))
-        cut = re.compile("[" + re.escape("".join(rare)) + "]+") if rare else None
+        cut = rare[0] if rare else ""
+        table = dict.fromkeys(map(ord, rare), cut)
         for part in self:
-            yield from (piece for piece in cut.split(part) if piece) if cut else (part,)
+            yield from (piece for piece in part.translate(table).split(cut) if piece) if rare else (part,)
 
     def __iter__(self) -> Iterator[str]:
         self._file.seek(0)
