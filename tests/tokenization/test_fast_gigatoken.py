@@ -59,16 +59,18 @@ def test_at_the_first_difference_the_reference_is_right_and_another_serves(token
     assert calls == ["next", "a", "b"]
 
 
-def test_it_is_made_anew_after_so_much_text(tokenizer, english, monkeypatch):
+def test_it_is_made_anew_after_so_much_text(tokenizer, monkeypatch):
     monkeypatch.setattr(fast_gigatoken, "_RENEWED_AFTER", 5_000)
     encoder = made(tokenizer, lambda text: reference_ids(tokenizer._reference, text), None)
-    backends = {id(encoder._backend(4_000)) for _ in range(1)}
-    first = encoder._of_thread.backend
-    encoder.encode("x" * 2_000)
-    assert encoder._of_thread.backend is first
+    [(first, _)] = encoder._idle
+    encoder.encode("x" * 4_000)
+    assert encoder._idle == [(first, 1_000)]
+    encoder.encode_group(["x" * 500, "y" * 500])
+    assert encoder._idle == []
     encoder.encode("y")
-    assert encoder._of_thread.backend is not first
-    assert len(backends) == 1
+    [(second, left)] = encoder._idle
+    assert second is not first
+    assert left == 4_999
 
 
 def test_groups_and_threads_give_every_text_its_ids(tokenizer, english):

@@ -4,15 +4,16 @@ Its merging is the reference's by the argument in `fast.py`; its splitting is no
 reaches. So it is compared: with the reference on samples when it is built (`fast.py`), by the tests on many texts, and at
 use on the first `_WATCHED` characters that pass by; the first difference ends its service in this process.
 
-Release 0.10 never forgets a word it has seen, so each thread's encoder is made anew after `_RENEWED_AFTER` bytes of text.
+Its encoder serves one thread at a time, so there are as many as threads ask at once. Release 0.10 never forgets a word it
+has seen, so each encoder is made anew after `_RENEWED_AFTER` characters of text.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,18 @@ class Gigatoken:
             plain["pre_tokenizer"] = _GPT2_SPLIT
         self._json = json.dumps(plain)
         self._encode_slowly, self._encode_else = encode_slowly, encode_else
-        self._of_thread = threading.local()
+        self._idle: list[tuple[Any, int]] = []  # encoders and how many characters each may still see
         self._left_to_watch = _WATCHED
         self.is_trusted = True
-        self._backend(0)
+        with self._encoder(0):
+            pass
 
     def encode(self, text: str) -> Ids:
         """The ids of one text."""
         if not self.is_trusted:
             return self._encode_else(text)
-        ids = self._backend(len(text)).encode(text)
+        with self._encoder(len(text)) as encoder:
+            ids = encoder.encode(text)
         return ids if self._left_to_watch <= 0 else self._watched(text, ids)
 
     def encode_group(self, texts: list[str]) -> list[Ids]:
@@ -70,18 +73,22 @@ class Gigatoken:
             return [self.encode(text) for text in texts]
         import awkward
 
-        found = self._backend(sum(map(len, texts))).encode_batch(texts, parallel=False)
+        with self._encoder(sum(map(len, texts))) as encoder:
+            found = encoder.encode_batch(texts, parallel=False)
         ids, ends = np.asarray(awkward.flatten(found)), np.cumsum(np.asarray(awkward.num(found))).tolist()
         return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _backend(self, n_characters: int) -> Any:
-        mine = self._of_thread
-        if getattr(mine, "left", 0) <= 0:
+    @contextmanager
+    def _encoder(self, n_characters: int) -> Iterator[Any]:
+        try:
+            encoder, left = self._idle.pop()
+        except IndexError:
             from gigatoken.gigatoken_rs import load_hf_json
 
-            mine.backend, mine.left = load_hf_json(self._json), _RENEWED_AFTER
-        mine.left -= n_characters
-        return mine.backend
+            encoder, left = load_hf_json(self._json), _RENEWED_AFTER
+        yield encoder
+        if left > n_characters:
+            self._idle.append((encoder, left - n_characters))
 
     def _watched(self, text: str, ids: Ids) -> Ids:
         self._left_to_watch -= len(text)
