@@ -3,10 +3,11 @@
     python benchmarks/tokenizer_training.py [TEXT ...] [--megabytes 65] [--vocab-size 8192] [--pattern gpt2]
                                             [--rounds 3] [--only groundup,tokenizers]
 
-Every trainer runs in a process of its own, in turn in each round (A B C A B C ...), so that the machine's drift falls on all
-alike. A process reads the documents, then learns; printed are the median seconds of the learning, the range,
-the median of the round-by-round ratios to `tokenizers`, and the process's peak memory beside what it had with the documents
-read. The last column says how many of the merges are those of `tokenizers`, from the first on.
+Every trainer runs in a process of its own, in turn in each round (A B C A B C ...), so that the machine's drift falls on
+all alike. A process reads the documents, then learns; printed are the median seconds of the learning, the range, the
+median of the round-by-round ratios to `tokenizers`, the median seconds of processor time (all threads; on a busy machine
+the steadier figure), the process's peak memory beside what it had with the documents read, and how many of the merges
+are those of `tokenizers`, from the first on.
 
 What is not alike, because the libraries are not: `gigabpe (lines)` is that library's own reading of files, which takes
 each line as a text (as `tokenizers` does with files), so no merge holds a line break and the indentation after it; `sentencepiece`
@@ -120,12 +121,22 @@ def run_one(name: str, options: argparse.Namespace) -> None:
     """In a process of its own: read, learn, print what it took and the tokens made, as JSON."""
     documents = read_documents(options.text, int(options.megabytes * 1e6))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun = time.perf_counter()
+    begun, begun_cpu = time.perf_counter(), time.process_time()
     merges = TRAINERS[name][1](documents, options.vocab_size, options.pattern)
-    seconds = time.perf_counter() - begun
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - begun_cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tokens = [(left + right).hex() for left, right in merges]
-    print(json.dumps({"seconds": seconds, "before": before * 1024, "peak": peak * 1024, "tokens": tokens}))
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "cpu_seconds": cpu_seconds,
+                "before": before * 1024,
+                "peak": peak * 1024,
+                "tokens": tokens,
+            }
+        )
+    )
 
 
 def main() -> None:
@@ -166,6 +177,7 @@ def main() -> None:
         )
         print(
             f"{name:16} {statistics.median(seconds):6.2f} s ({min(seconds):.2f} to {max(seconds):.2f})  x {ratio:.2f}  "
+            f"{statistics.median(one['cpu_seconds'] for one in rounds):6.2f} s of processor  "
             f"{memory:32} first {alike:,} merges equal"
         )
 

@@ -38,7 +38,6 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "tiktoken": {"tokenization"},
     "gigabpe": {"tokenization"},
     "gigatoken": {"tokenization"},
-    "awkward": {"tokenization"},
     "regex": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},

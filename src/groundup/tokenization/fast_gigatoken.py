@@ -11,6 +11,7 @@ has seen, so each encoder is made anew after `_RENEWED_AFTER` characters of text
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,12 +72,11 @@ class Gigatoken:
         """The ids of each text, faster than one by one; other threads run meanwhile."""
         if not texts or not self.is_trusted or self._left_to_watch > 0:
             return [self.encode(text) for text in texts]
-        import awkward
-
         with self._encoder(sum(map(len, texts))) as encoder:
             found = encoder.encode_batch(texts, parallel=False)
-        ids, ends = np.asarray(awkward.flatten(found)), np.cumsum(np.asarray(awkward.num(found))).tolist()
-        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        # A ragged array: all ids one after the other, and where each text's end.
+        ids, bounds = np.asarray(found.layout.content.data), found.layout.offsets.data.tolist()
+        return [ids[start:end] for start, end in itertools.pairwise(bounds)]
 
     @contextmanager
     def _encoder(self, n_characters: int) -> Iterator[Any]:

@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from groundup.core.files import clear_write_errors
+from groundup.tokenization.fast import byte_alphabet
 from groundup.tokenization.patterns import Pattern
 from groundup.tokenization.word_counts import WordCounts
 
@@ -51,22 +53,18 @@ def learn_merges(
 
 def merges_by_gigabpe(parts: Iterable[str], pattern: Pattern, n_merges: int, min_frequency: int) -> Merges:
     """The merges as `gigabpe` learns them, from a temporary file of about the text's size."""
-    import gigabpe
-
-    from groundup.tokenization.fast import byte_alphabet
+    from gigabpe import train_bpe  # pyright: ignore[reportAttributeAccessIssue]: it has no stubs
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "words.txt")
-        with path.open("w", encoding="utf-8") as file:
+        with clear_write_errors(path), path.open("w", encoding="utf-8") as file:
             # All letters first, so that the vocabulary it counts to always begins with all 256.
             file.write(" ".join(byte_alphabet()) + "\n")
             counts = WordCounts(pattern, file)
             for part in parts:
                 counts.add(part)
             counts.finish()
-        _, merges = gigabpe.train_bpe(
-            [str(path)], 256 + n_merges, min_frequency=min_frequency, pretokenizer="whitespace"
-        )
+        _, merges = train_bpe([str(path)], 256 + n_merges, min_frequency=min_frequency, pretokenizer="whitespace")
     return [(left, right) for left, right in merges]
 
 

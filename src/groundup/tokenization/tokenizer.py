@@ -262,8 +262,8 @@ class Tokenizer:
     @property
     def algorithm(self) -> str:
         """`bpe`, `wordpiece`, `unigram`, `char` or `word`."""
-        kind = self._description["model"]["type"].lower()
-        return "char" if self._is_char else {"wordlevel": "word"}.get(kind, kind)
+        kind = str(self._description["model"]["type"]).lower()
+        return "char" if self._is_char else "word" if kind == "wordlevel" else kind
 
     @cached_property
     def stoi(self) -> dict[str, int]:

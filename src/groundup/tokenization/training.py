@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import ModuleType
+from typing import Any
 
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import readable_bytes
@@ -83,7 +84,7 @@ def most_bytes(algorithm: str, pattern: str | None = None) -> int:
     return MOST_UNSPLIT_CHARACTERS if pattern == "none" else find_algorithm(algorithm).MOST_BYTES
 
 
-def _settings(algorithm: str, module: ModuleType, asked: dict[str, object]) -> dict[str, object]:
+def _settings(algorithm: str, module: ModuleType, asked: dict[str, Any]) -> dict[str, Any]:
     """The algorithm's settings: its defaults and what was asked for; any other is refused."""
     for name, value in asked.items():
         if name not in module.OPTIONS:

@@ -15,9 +15,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from groundup.core.errors import GroundupError
-from groundup.core.files import readable_bytes
+from groundup.core.files import clear_write_errors, readable_bytes
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.patterns import MayCut, slices
 from groundup.tokenization.special import SpecialTokens
@@ -129,9 +130,10 @@ class Spool:
     def __init__(self, parts: Iterable[str]) -> None:
         self.characters: Counter[str] = Counter()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        for part in parts:
-            self.characters.update(part)
-            self._file.write(part.encode("utf-8") + self._END)
+        with clear_write_errors(Path(tempfile.gettempdir())):
+            for part in parts:
+                self.characters.update(part)
+                self._file.write(part.encode("utf-8") + self._END)
 
     def __enter__(self) -> Spool:
         return self

@@ -55,7 +55,7 @@ def train(texts: CountedTexts, request: Request) -> tokenizers.Tokenizer:
             vocab_size=n_pieces,
             initial_alphabet=_ASCII,
             max_piece_length=_LONGEST_PIECE,
-            seed_size=_SEEDS_PER_PIECE * n_pieces,
+            seed_size=_SEEDS_PER_PIECE * n_pieces,  # pyright: ignore[reportCallIssue]: its stub forgets it
             show_progress=False,
         )
         trained.train_from_iterator(spool.without_rare(kept), trainer)
