@@ -12,7 +12,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
 from groundup.tokenization import algorithm_names, train_tokenizer
 from groundup.tokenization.algorithms import _text
-from groundup.tokenization.algorithms._text import LONGEST_WORD, CountedTexts, Spool
+from groundup.tokenization.algorithms._text import LONGEST_WORD, CountedTexts, Spool, may_hold_long_word
 from groundup.tokenization.algorithms.bpe import MOST_UNSPLIT_CHARACTERS
 from groundup.tokenization.patterns import words_may_cut
 
@@ -39,6 +39,18 @@ def test_a_long_word_comes_in_pieces_between_its_neighbours():
     parts, read = parts_of("a b " + "x" * 600 + " c")
     assert parts == ["ab", "x" * 256, "x" * 256, "x" * 88, "c"]  # str.split drops the spaces here
     assert read.n_left_out == 0
+
+
+@pytest.mark.parametrize("run", ["x" * 257, " " * 257, "\n \t" * 86, "-\x1c" * 200, "é" * 257])
+def test_every_long_run_is_seen_wherever_it_stands(run):
+    for before in range(0, 300, 7):
+        assert may_hold_long_word("some words " * 40 + "ab " * (before // 3) + run + "." + " more" * before)
+
+
+def test_ordinary_text_is_not_looked_into(english):
+    assert not any(map(may_hold_long_word, english))
+    assert not may_hold_long_word("x" * 256)
+    assert not may_hold_long_word("word " * 1000 + "x" * 120 + " word" * 1000)
 
 
 def test_only_the_first_of_long_words_is_learned_from(monkeypatch):

@@ -10,7 +10,6 @@ broken files. (SentencePiece leaves out sentences of more than 4,192 bytes: trai
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +26,8 @@ LONGEST_WORD = 256
 MOST_IN_LONG_WORDS = 1 << 18
 
 _PART = 1 << 16
-# A candidate for a word that is too long; the splitter then says what the words really are.
-_LONG_RUN = re.compile(rf"\S{{{LONGEST_WORD + 1}}}|\s{{{LONGEST_WORD + 1}}}")
+_BLOCK = LONGEST_WORD // 2
+_SEPARATORS = "\x1c\x1d\x1e\x1f"  # whitespace for Python and not for the patterns
 
 # Text to its words, as the algorithm's pre-tokenizer cuts it.
 Splitter = Callable[[str], list[str]]
@@ -50,6 +49,21 @@ class Request:
     @property
     def vocab_size(self) -> int:
         return self.n_learned + len(self.special.names())
+
+
+def may_hold_long_word(text: str) -> bool:
+    """Whether a run of more than `LONGEST_WORD` characters could be a word: False is certain, True is to be looked into.
+
+    Such a run, all whitespace or none of it, covers at least one whole block of half that length; and to see that a block is
+    mixed takes a glance at its beginning, while searching for runs reads every character several times.
+    """
+    if len(text) <= LONGEST_WORD:
+        return False
+    for start in range(0, len(text) - _BLOCK + 1, _BLOCK):
+        block = text[start : start + _BLOCK]
+        if block.isspace() or len(block.split(None, 1)[0]) == _BLOCK:
+            return True
+    return any(separator in text for separator in _SEPARATORS)
 
 
 class CountedTexts:
@@ -76,7 +90,7 @@ class CountedTexts:
         """The texts in parts for a trainer, words that are too long in pieces (see the module's docstring)."""
         for text in self:
             for part in slices(text, _PART, may_cut, longest=2 * _PART):
-                if _LONG_RUN.search(part):
+                if may_hold_long_word(part):
                     yield from self._without_long_words(part, split)
                 else:
                     yield part
