@@ -16,7 +16,7 @@ from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.algorithms import algorithm as find_algorithm
 from groundup.tokenization.algorithms import algorithm_names
-from groundup.tokenization.algorithms._text import CountedTexts, Request
+from groundup.tokenization.algorithms._text import LONGEST_WORD, CountedTexts, Request
 from groundup.tokenization.algorithms.bpe import MOST_UNSPLIT_CHARACTERS
 from groundup.tokenization.patterns import PATTERNS
 from groundup.tokenization.tokenizer import Tokenizer
@@ -69,7 +69,7 @@ def train_tokenizer(
     trained = Tokenizer(tokenizer.to_str(pretty=True), config)
     if read.n_left_out and settings.get("pattern") != "none":
         reporter.warn(
-            f"{read.n_left_out:,} characters were left out: they stand in words of more than 256 characters, "
+            f"{read.n_left_out:,} characters were left out: they stand in words of more than {LONGEST_WORD} characters, "
             "which no language has (base64, minified code, a broken file?)"
         )
     reporter.say(

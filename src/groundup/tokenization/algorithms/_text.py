@@ -74,7 +74,8 @@ class CountedTexts:
             raise GroundupError("texts is one string; give a list of texts, as in train_tokenizer([text])")
         self._texts = texts
         self.n_bytes = 0
-        self.n_left_out = 0
+        self.n_left_out = 0  # characters that were not learned from
+        self._n_in_long_words = 0
 
     def __iter__(self) -> Iterator[str]:
         for i, text in enumerate(self._texts):
@@ -111,8 +112,6 @@ class CountedTexts:
                 yield word[start : start + min(LONGEST_WORD, room - start)]
         if ordinary:
             yield "".join(ordinary)
-
-    _n_in_long_words = 0
 
     def check_not_empty(self) -> None:
         """Raises `GroundupError` when no text passed by."""
