@@ -38,6 +38,8 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "rensa": {"data"},
     "tiktoken": {"tokenization"},
     **{library: {"data"} for library in ("chardet", "docx", "fsspec", "pypdf", "trafilatura")},
+    "gigabpe": {"tokenization"},
+    "gigatoken": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
     "ftfy": {"data"},

@@ -50,7 +50,9 @@ class PretrainConfig(Config):
         default=None, description="Share of the text kept for validation; a tenth, at most 20 MB, if left out."
     )
     tokenizer: str | None = Field(default=None, description="A tokenizer folder; trained on the text if left out.")
-    tokenizer_algorithm: Literal["bpe", "char"] = Field(default="bpe", description="Kind of tokenizer to train.")
+    tokenizer_algorithm: Literal["bpe", "unigram", "char"] = Field(
+        default="bpe", description="Kind of tokenizer to train."
+    )
     byte_fallback: bool = Field(
         default=True, description="Let a character tokenizer write unknown characters as bytes."
     )

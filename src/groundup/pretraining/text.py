@@ -118,7 +118,7 @@ def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -
             list(config.data),
             algorithm=config.tokenizer_algorithm,
             vocab_size=vocab_size,
-            byte_fallback=config.byte_fallback,
+            byte_fallback=None if config.byte_fallback else False,
             exact=config.vocab_size is not None,
             **_reading(config),
             validation_fraction=config.validation_fraction,

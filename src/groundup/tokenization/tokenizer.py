@@ -27,7 +27,7 @@ import tokenizers
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_atomically, write_json
 from groundup.tokenization.fast import (
-    Encoder,
+    FastEncoder,
     Ids,
     byte_alphabet,
     fast_encoder,
@@ -36,7 +36,7 @@ from groundup.tokenization.fast import (
     merge_pairs,
     reference_ids,
 )
-from groundup.tokenization.patterns import MayCut, find_pattern, slices
+from groundup.tokenization.patterns import MayCut, cut_rule, find_pattern, never_cut, slices
 from groundup.tokenization.special import SPECIAL_TOKENS
 
 # Texts shorter than this many characters do not wait for the fast encoder to be built and proved.
@@ -44,6 +44,8 @@ _SHORT = 20_000
 # A long text is encoded in slices of about this many characters, so that memory stays near the size of the ids.
 _SLICE = 1 << 20
 
+# The decoder of vocabularies whose pieces are what they spell, and `<0x41>` a byte.
+_SPELLED_OUT = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
 _BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -136,16 +138,22 @@ class Tokenizer:
         n_threads = n_threads or _n_cores()
         _ = self._fast  # built once, before the threads want it
         if n_threads == 1:
-            yield from map(self.encode_array, texts)
+            for group in _groups(texts, _SLICE):
+                yield from self._encode_group(group)
             return
         with ThreadPoolExecutor(n_threads) as pool:
             waiting: deque[Any] = deque()
             for group in _groups(texts, _SLICE):
-                waiting.append(pool.submit(lambda group: [self.encode_array(text) for text in group], group))
+                waiting.append(pool.submit(self._encode_group, group))
                 if len(waiting) > 2 * n_threads:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+
+    def _encode_group(self, texts: list[str]) -> list[Ids]:
+        if self._fast and max(map(len, texts)) <= _SLICE:
+            return self._fast.encode_group([_checked(text) for text in texts])
+        return [self.encode_array(text) for text in texts]
 
     def safe_cut(self, text: str, near: int) -> int:
         """The greatest position up to `near` found where both halves have together the ids of the whole; 0 if none.
@@ -168,16 +176,11 @@ class Tokenizer:
     def _may_cut(self) -> MayCut:
         if self._is_char:
             return lambda before, after: True
-        pattern = find_pattern(self._description.get("pre_tokenizer"))
-        # Composing characters (NFC) never joins a space or a line break to its neighbour; of other normalisers, and of
-        # added words that are looked for across word borders, nothing is promised.
-        is_local = self._description.get("normalizer") in (None, {"type": "NFC"}) and not has_added_words(
-            self._ordinary
-        )
-        return pattern.may_cut if pattern and is_local else lambda before, after: False
+        # Of added words that are looked for across word borders nothing is promised.
+        return never_cut if has_added_words(self._ordinary) else cut_rule(self._description)
 
     @cached_property
-    def _fast(self) -> Encoder | None:
+    def _fast(self) -> FastEncoder | None:
         return fast_encoder(self._ordinary, self._reference)
 
     def _slow(self, text: str) -> Ids:
@@ -228,7 +231,7 @@ class Tokenizer:
     def _pieces(self) -> list[bytes] | None:
         """The bytes of each id, or None for a tokenizer whose pieces have none of their own."""
         decoder = json.dumps(self._description.get("decoder"))
-        if self._is_char:
+        if self._is_char or self._description.get("decoder") == _SPELLED_OUT:
             spell = _spell_character
         elif '"ByteLevel"' in decoder and '"Sequence"' not in decoder:
             alphabet = byte_alphabet()
@@ -258,8 +261,19 @@ class Tokenizer:
 
     @property
     def algorithm(self) -> str:
-        """`bpe`, `char`, or what the file calls its model, in lower case (`wordpiece`, `unigram`, `wordlevel`)."""
-        return "char" if self._is_char else self._description["model"]["type"].lower()
+        """`bpe`, `wordpiece`, `unigram`, `char` or `word`."""
+        kind = str(self._description["model"]["type"]).lower()
+        return "char" if self._is_char else "word" if kind == "wordlevel" else kind
+
+    @cached_property
+    def stoi(self) -> dict[str, int]:
+        """String to id, as textbooks name it: each token as the vocabulary writes it, in the order of the ids."""
+        return dict(sorted(self._vocabulary.items(), key=lambda entry: entry[1]))
+
+    @cached_property
+    def itos(self) -> dict[int, str]:
+        """Id to string: the reverse of `stoi`."""
+        return {id: token for token, id in self.stoi.items()}
 
     @property
     def is_fast(self) -> bool:
@@ -267,8 +281,13 @@ class Tokenizer:
         return self._fast is not None
 
     @property
+    def library(self) -> str:
+        """What long texts are encoded by: `gigatoken`, `tiktoken`, `numpy` or `tokenizers`."""
+        return self._fast.library if self._fast else "tokenizers"
+
+    @property
     def pattern(self) -> str | None:
-        """The name of the pre-splitting pattern (`gpt2`, `qwen2`), or None when it is not one of ours."""
+        """The name of the pre-splitting pattern of a byte-pair tokenizer (`patterns.py`), or None when it is none of ours."""
         pattern = find_pattern(self._description.get("pre_tokenizer"))
         return pattern.name if pattern else None
 
