@@ -48,7 +48,28 @@ def _qwen2_may_cut(before: str, after: str) -> bool:
     return after in "\r\n" and before.isascii() and before.isalnum()
 
 
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+
+
+def _lines_may_cut(before: str, after: str) -> bool:
+    return _qwen2_may_cut(before, after) and after != "/"  # which o200k takes after a line break
+
+
 PATTERNS = {
+    "gpt4": Pattern(
+        "gpt4",
+        r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+        r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s+",
+        _lines_may_cut,
+    ),
+    "o200k": Pattern(
+        "o200k",
+        rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+{_CONTRACTIONS}?"
+        rf"|[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*{_CONTRACTIONS}?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        _lines_may_cut,
+    ),
     "gpt2": Pattern(
         "gpt2",
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
