@@ -9,9 +9,7 @@ import click
 
 @click.command(short_help="Turn text into tokens on disk.")
 @click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--tokenizer", "tokenizer_folder", required=True, type=click.Path(path_type=Path), help="Tokenizer folder."
-)
+@click.option("--tokenizer", "tokenizer_name", required=True, help="Tokenizer folder, vocabulary file or hub model.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
 @click.option("--text-field", help="Column or JSON key that holds the text.")
 @click.option("--separator", help="Text that separates documents inside a text file.")
@@ -20,17 +18,17 @@ import click
 )
 @click.option("--threads", type=int, help="CPU threads; all cores if left out.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
-def command(text, tokenizer_folder, out, text_field, separator, validation_fraction, threads, seed) -> None:
+def command(text, tokenizer_name, out, text_field, separator, validation_fraction, threads, seed) -> None:
     """Encode TEXT (files and folders of .txt .md .jsonl .csv .parquet) into a token store.
 
     Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
     """
+    from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.progress import Terminal
     from groundup.data.prepare import prepare
-    from groundup.tokenization.tokenizer import Tokenizer
 
     reporter = Terminal()
-    tokenizer = Tokenizer.load(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_name, reporter=reporter)
     store = prepare(
         text,
         tokenizer,

@@ -36,8 +36,10 @@ def spans(tokenizer: Tokenizer, text: str) -> list[Span]:
     places = None if spelled is None else _counted(spelled, text)
     if places is None:
         places = tokenizer.library_offsets(text)
+    covered = [text[start:end].encode("utf-8") for start, end in places]
     if spelled is None:
-        spelled = [text[start:end].encode("utf-8") for start, end in places]
+        spelled = covered
+    spelled = [covered[i] if id == tokenizer.unk_id else spelled[i] for i, id in enumerate(ids)]
     return [Span(*row[:3], *row[3]) for row in zip(ids, names, spelled, places, strict=True)]
 
 

@@ -118,13 +118,17 @@ class Tokenizer:
         parts = [encode(part) for part in self.slices(text)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint32), *parts])
 
+    def prepare(self) -> None:
+        """Build the fast encoder now, which otherwise the first long text waits for."""
+        _ = self._fast
+
     def encode_many(self, texts: Iterable[str], n_threads: int | None = None) -> Iterator[Ids]:
         """The ids of each text, in order, by `n_threads` (all cores by default).
 
         Texts are read only a few megabytes ahead of what is taken, so memory stays bounded.
         """
         n_threads = n_threads or _n_cores()
-        _ = self._fast  # built once, before the threads want it
+        self.prepare()  # once, before the threads want it
         if n_threads == 1:
             yield from map(self.encode_array, texts)
             return
