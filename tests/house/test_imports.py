@@ -36,6 +36,7 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "pyarrow": {"data"},
     "huggingface_hub": {"checkpoints"},
     "tiktoken": {"tokenization"},
+    "sentencepiece": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
 }

@@ -53,4 +53,3 @@ def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer
             "or a hub model as organisation/name; `groundup tokenizer train` makes a new one"
         )
     return Tokenizer.load(resolve_tokenizer(path))
-

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from groundup.cli._views import html_option, show
@@ -12,7 +10,12 @@ from groundup.cli._views import html_option, show
 @click.command(short_help="Compare tokenizers on texts.")
 @click.argument("tokenizers", nargs=-1, required=True, metavar="TOKENIZER...")
 @click.option(
-    "--text", "texts", multiple=True, required=True, metavar="[LABEL=]PATH", help="A file or folder; repeat it for more."
+    "--text",
+    "texts",
+    multiple=True,
+    required=True,
+    metavar="[LABEL=]PATH",
+    help="A file or folder; repeat it for more.",
 )
 @click.option("--max-bytes", default="2M", show_default=True, help="Read at most so much of each text.")
 @html_option

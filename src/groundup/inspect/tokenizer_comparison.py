@@ -107,13 +107,19 @@ def comparison_terminal(found: Comparison) -> RenderableType:
     if len(found.labels) > 1:
         labels, n_left_out = _shown_labels(found)
         if n_left_out:
-            parts += ["", f"the {len(labels)} of {len(found.labels)} texts that {found.names[0]} cuts into most tokens:"]
+            parts += [
+                "",
+                f"the {len(labels)} of {len(found.labels)} texts that {found.names[0]} cuts into most tokens:",
+            ]
         header = ("text", *found.names)
         parts += ["", "bytes per token", terminal_table(header, _label_rows(found, labels, "bytes_per_token"), columns)]
         parts += ["", "tokens per word", terminal_table(header, _label_rows(found, labels, "tokens_per_word"), columns)]
     for name in found.names:
         if lost := found.totals[name].lost:
-            parts += ["", f"{name} does not give every text back: {visible(lost[0])!r} comes back as {visible(lost[1])!r}"]
+            parts += [
+                "",
+                f"{name} does not give every text back: {visible(lost[0])!r} comes back as {visible(lost[1])!r}",
+            ]
     return Group(*parts)
 
 
@@ -185,7 +191,9 @@ def _shown_labels(found: Comparison) -> tuple[list[str], int]:
     if len(found.labels) <= _MOST_SHOWN:
         return found.labels, 0
     first = found.fits[found.names[0]]
-    return sorted(found.labels, key=lambda label: first[label].bytes_per_token)[:_MOST_SHOWN], len(found.labels) - _MOST_SHOWN
+    return sorted(found.labels, key=lambda label: first[label].bytes_per_token)[:_MOST_SHOWN], len(
+        found.labels
+    ) - _MOST_SHOWN
 
 
 def _opened(tokenizers: Tokenizers, reporter: Reporter) -> dict[str, Tokenizer]:

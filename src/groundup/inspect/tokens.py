@@ -13,7 +13,7 @@ from groundup.inspect.terminal import coloured_text, terminal_table, visible
 from groundup.tokenization.spans import Span, spans
 from groundup.tokenization.tokenizer import Tokenizer
 
-_HEADER = ("position", "id", "token", "place in the text", "bytes")
+_HEADER = ("position", "id", "token", "place", "in the text", "bytes")
 
 
 def tokens_terminal(tokenizer: Tokenizer, text: str) -> RenderableType:
@@ -44,7 +44,7 @@ def tokens_html(tokenizer: Tokenizer, text: str) -> str:
 
 def _rows(text: str, found: list[Span]) -> list[tuple[object, ...]]:
     return [
-        (number, span.id, visible(span.token), f"{_place(span)} {visible(text[span.start : span.end])}", _hex(span))
+        (number, span.id, visible(span.token), _place(span), visible(text[span.start : span.end]), _hex(span))
         for number, span in enumerate(found)
     ]
 

@@ -111,6 +111,8 @@ def total(fits: Iterable[Fit], n_ids_used: int) -> Fit:
 
 
 def _first_difference(text: str, decoded: str, around: int = 12) -> tuple[str, str]:
-    place = next((i for i, (a, b) in enumerate(zip(text, decoded, strict=False)) if a != b), min(len(text), len(decoded)))
+    place = next(
+        (i for i, (a, b) in enumerate(zip(text, decoded, strict=False)) if a != b), min(len(text), len(decoded))
+    )
     start = max(0, place - around)
     return text[start : place + around], decoded[start : place + around]

@@ -53,6 +53,11 @@ def estimated_bytes(token: str, prefix: str = "##") -> int:
     return len(token.encode("utf-8")) + token[:1].isalnum()
 
 
+def is_byte_name(token: str) -> bool:
+    """Whether a token is a byte by its name, as `<0xE4>`."""
+    return bool(_BYTE_NAME.fullmatch(token))
+
+
 def _kind(description: dict[str, Any]) -> tuple[Callable[[str], bytes], bool, bool] | None:
     if is_char(description):
         return _spell_character, False, False
@@ -98,4 +103,3 @@ def _spell_byte_level(token: str) -> bytes:
         return bytes([_ALPHABET[character] for character in token])
     except KeyError:  # no bytes in disguise: the library gives such a token out as it is written
         return token.encode("utf-8")
-

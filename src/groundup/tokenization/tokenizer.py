@@ -8,7 +8,6 @@ text, no template) is put around them.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import os
@@ -29,7 +28,8 @@ from groundup.tokenization.fast import Encoder, Ids, fast_encoder, has_added_wor
 from groundup.tokenization.guard import description_for_people, vocabulary_of
 from groundup.tokenization.patterns import MayCut, find_pattern, slices
 from groundup.tokenization.special import SPECIAL_TOKENS
-from groundup.tokenization.spelling import Spelling, estimated_bytes, find_spelling
+from groundup.tokenization.spelling import Spelling, estimated_bytes, find_spelling, is_byte_name
+from groundup.tokenization.streaming import TextStream
 
 # Texts shorter than this many characters do not wait for the fast encoder to be built and proved.
 _SHORT = 20_000
@@ -175,7 +175,15 @@ class Tokenizer:
         return fast_encoder(self._ordinary, self._reference)
 
     def _slow(self, text: str) -> Ids:
-        return reference_ids(self._reference, text)
+        try:
+            return reference_ids(self._reference, text)
+        except BaseException as error:  # what the library's compiled part throws when it stops is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            raise GroundupError(
+                f"the tokenizers library stops on this text ({error}), a fault in how it carries out this tokenizer.json; if "
+                "the tokenizer was made by SentencePiece, import its .model file instead (`groundup tokenizer import`)"
+            ) from None
 
     @cached_property
     def _with_special(self) -> tokenizers.Tokenizer:
@@ -183,6 +191,16 @@ class Tokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+
+    def words(self, text: str) -> list[str]:
+        """The words `text` is split into before pieces are looked for, as the model sees them (bytes in disguise)."""
+        normalizer, splitter = self._reference.normalizer, self._reference.pre_tokenizer
+        text = normalizer.normalize_str(_checked(text)) if normalizer else _checked(text)
+        return [word for word, _ in splitter.pre_tokenize_str(text)] if splitter else [text]
+
+    def cut_word(self, word: str) -> list[int]:
+        """The ids of one of the `words`."""
+        return [piece.id for piece in self._reference.model.tokenize(word)]
 
     # ---- ids to text
 
@@ -197,13 +215,13 @@ class Tokenizer:
         checked = [self._checked_id(id) for id in ids]
         if skip_special:
             checked = [id for id in checked if id not in self.special_ids]
-        if self._spelling is None:
+        if self.spelling is None:
             return self._with_special.decode(checked, skip_special_tokens=False)
-        table = self._spelling.table
+        table = self.spelling.table
         text = b"".join([table[id] for id in checked]).decode("utf-8", errors="replace")
-        if self._spelling.drops_space and not continued:
+        if self.spelling.drops_space and not continued:
             text = text.removeprefix(" ")
-        return text.removesuffix(" ") if self._spelling.drops_last_space else text
+        return text.removesuffix(" ") if self.spelling.drops_last_space else text
 
     def stream(self, *, skip_special: bool = False, continued: bool = False) -> TextStream:
         """Decode ids one by one as they are generated: `push(id)` and, at the end, `flush()`."""
@@ -238,7 +256,7 @@ class Tokenizer:
 
     def bytes_table(self) -> list[bytes] | None:
         """The bytes of each id, or None for a tokenizer whose pieces have none of their own."""
-        return self._spelling.table if self._spelling else None
+        return self.spelling.table if self.spelling else None
 
     def token_of(self, id: int) -> str:
         """An id's token as the vocabulary writes it, such as `##ing`, `▁the` or `<0xE4>`."""
@@ -256,7 +274,8 @@ class Tokenizer:
         return tokens
 
     @cached_property
-    def _spelling(self) -> Spelling | None:
+    def spelling(self) -> Spelling | None:
+        """What the ids spell, byte for byte; None for a tokenizer whose pieces have no bytes of their own."""
         return find_spelling(self._description, self._vocabulary, self._added)
 
     def _checked_id(self, id: Any) -> int:
@@ -280,6 +299,15 @@ class Tokenizer:
     def algorithm(self) -> str:
         """`bpe`, `char`, or what the file calls its model, in lower case (`wordpiece`, `unigram`, `wordlevel`)."""
         return "char" if self._is_char else self._description["model"]["type"].lower()
+
+    def joinable_ids(self) -> set[int]:
+        """The ids that byte pairs can be made of: no special tokens, no added words, no bytes spelled `<0xE4>`."""
+        named_bytes = {id for token, id in self._vocabulary.items() if is_byte_name(token)}
+        return set(self._vocabulary.values()) - set(self._added.values()) - named_bytes
+
+    def to_json(self) -> str:
+        """The contents of `tokenizer.json`."""
+        return self._json
 
     @property
     def is_fast(self) -> bool:
@@ -312,57 +340,6 @@ class Tokenizer:
             return id if id in self.special_ids else None
         token = self.config[key]
         return self._vocabulary.get(token["content"] if isinstance(token, dict) else token)
-
-
-class TextStream:
-    """Turns ids into text one at a time and never gives out part of a character.
-
-    The texts of all `push` calls and of `flush`, joined, are what `decode` gives for all ids together.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, *, skip_special: bool = False, continued: bool = False) -> None:
-        self._tokenizer = tokenizer
-        self._skip_special = skip_special
-        self._continued = continued
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._ids: list[int] = []
-        self._given = ""
-        spelling = tokenizer._spelling
-        self._drops_space = spelling is not None and spelling.drops_space and not continued
-        self._drops_last_space = spelling is not None and spelling.drops_last_space
-        self._held = ""  # a space that may be the last
-
-    def push(self, id: int) -> str:
-        """Take one id; give the text that is certain now, possibly none."""
-        table = self._tokenizer.bytes_table()
-        self._tokenizer._checked_id(id)
-        if self._skip_special and id in self._tokenizer.special_ids:
-            return ""
-        if table is not None:
-            return self._without_spaces(self._utf8.decode(table[id]))
-        self._ids.append(id)
-        return self._new_text(self._tokenizer.decode(self._ids).rstrip("\ufffd"))
-
-    def flush(self) -> str:
-        """The end: what was held back, with U+FFFD for a character that never became whole."""
-        if self._tokenizer.bytes_table() is not None:
-            return self._without_spaces(self._utf8.decode(b"", final=True))
-        return self._new_text(self._tokenizer.decode(self._ids))
-
-    def _without_spaces(self, text: str) -> str:
-        """Less the space that was put before the text, or after it, when it was encoded."""
-        if text and self._drops_space:
-            text, self._drops_space = text.removeprefix(" "), False
-        if not self._drops_last_space or not text:
-            return text
-        text, self._held = self._held + text, ""
-        if text.endswith(" "):
-            text, self._held = text[:-1], " "
-        return text
-
-    def _new_text(self, text: str) -> str:
-        new, self._given = text[len(self._given) :], text
-        return new
 
 
 def _checked(text: str) -> str:

@@ -19,11 +19,13 @@ Whether these steps do what the table says is not argued but checked: every rule
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import sys
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,7 @@ _CONTINUES = (
 _MOST_EXCEPTIONS = 1024
 
 
+@lru_cache(maxsize=4)
 def charsmap_steps(charsmap: bytes) -> list[dict[str, Any]]:
     """Normaliser steps of a `tokenizer.json` that do what the table does; none for an empty table.
 
@@ -59,7 +62,7 @@ def charsmap_steps(charsmap: bytes) -> list[dict[str, Any]]:
         example = ascii(missed[0])
         raise GroundupError(
             f"{len(missed):,} of the {len(rules):,} normaliser rules of this model (such as {example} to "
-            f"{ascii(rules.get(missed[0], missed[0]))}) cannot be written into a tokenizer.json, so it cannot be imported exactly"
+            f"{rules.get(missed[0], missed[0])!a}) cannot be written into a tokenizer.json, so it cannot be imported exactly"
         )
     exceptions: dict[tuple[int, str], list[str]] = defaultdict(list)
     for rule in missed:
@@ -123,13 +126,11 @@ def _any_of(rules: list[str], target: str) -> dict[str, Any]:
 def _steps(charsmap: bytes, rules: dict[str, str]) -> list[dict[str, Any]]:
     before: dict[str, set[str]] = defaultdict(set)  # the characters that some rule joins with the one that follows them
     for rule in rules:
-        for left, right in zip(rule, rule[1:], strict=False):
+        for left, right in itertools.pairwise(rule):
             before[right].add(left)
     vanishing = [rule for rule, target in rules.items() if len(rule) == 1 and not target]
     joining = set(before)
-    for code_point in range(sys.maxunicode + 1):
-        if unicodedata.combining(chr(code_point)):
-            joining.add(chr(code_point))
+    joining |= {character for character in map(chr, range(sys.maxunicode + 1)) if unicodedata.combining(character)}
     joining |= {rule for rule, target in rules.items() if len(rule) == 1 and target[:1] in joining}
     steps = [replace_step(_one_of(vanishing), _BARRIER, regex=True)] if vanishing else []
     return [
@@ -150,7 +151,9 @@ def _unjoined(joining: set[str], before: dict[str, set[str]]) -> str:
     groups: dict[frozenset[str], list[str]] = defaultdict(list)
     for character in joining:
         groups[frozenset(before.get(character, ()))].append(character)
-    places = sorted((f"(?<!{_one_of(left)})" if left else "") + f"(?={_one_of(right)})" for left, right in groups.items())
+    places = sorted(
+        (f"(?<!{_one_of(left)})" if left else "") + f"(?={_one_of(right)})" for left, right in groups.items()
+    )
     return f"(?={_one_of(joining)})(?<=[\\s\\S])(?:{'|'.join(places)})"
 
 
@@ -169,7 +172,10 @@ def _missed(steps: list[dict[str, Any]], rules: dict[str, str]) -> list[str]:
     """The rules that the steps do not carry out, and characters without a rule that the steps change."""
     normalize = normalizer_of(steps).normalize_str
     # Rules are tried many at once, each on a line between letters that nothing joins or changes.
-    free = [chr(c) for c in range(0x20, sys.maxunicode + 1) if not 0xD800 <= c < 0xE000 and chr(c) not in rules]
+    assigned = itertools.chain(
+        range(0x20, 0xD800), range(0xE000, 0x40000), range(0xE0000, 0xE1000)
+    )  # or could be one day
+    free = [chr(c) for c in assigned if chr(c) not in rules]
     tried = [*rules, *(c for c in free if c not in (_BARRIER, _CLUSTER_BARRIER))]
     expected = [rules.get(text, text) for text in tried]
     missed = []

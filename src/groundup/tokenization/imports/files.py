@@ -29,11 +29,39 @@ _HALVES = {"encoder.json": "vocab.bpe", "vocab.json": "merges.txt"}
 # Texts on which tokenizers have been known to part: spaces in runs and at the ends, accents apart from their letters, scripts
 # without spaces, emoji of several characters, control characters, names of tokens and bytes as a person may type them.
 _HARD_TEXTS = (
-    *("", " ", "  ", "\n", " \n ", "\t\t", "\r\n\r\n", "a", " a", "a ", "  a  b  ", "\n\na", "x" + " " * 40 + "y", " " * 33),
+    *(
+        "",
+        " ",
+        "  ",
+        "\n",
+        " \n ",
+        "\t\t",
+        "\r\n\r\n",
+        "a",
+        " a",
+        "a ",
+        "  a  b  ",
+        "\n\na",
+        "x" + " " * 40 + "y",
+        " " * 33,
+    ),
     *("Hello, world! It's 12345 o'clock; WE'LL see.", "def f(x):\n\treturn x**2  # 3.14\n\n\n    pass\n"),
     *("naïve café", "cafe\u0301 o\u0302\u0323 か\u3099 \u1112\u1161\u11ab ﬁ ① ㎏ ſ İ ß", "straße STRASSE ǅ"),
-    *("吾輩は猫である。名前はまだ無い。", "नमस्ते दुनिया", "שָׁלוֹם عليكم ٣٤", "Привет, Ελλάδα!", "สวัสดีชาวโลก", "한국어 텍스트"),
-    *("👩‍👩‍👧‍👦🏽 🏳️‍🌈 🇪🇺", "\u200b\u200f\ufeff\u00ad", "\x00\x01\x7f\x85\xa0\u2028", "\ufffd\ufffd", "\U0010ffff\U000e0041"),
+    *(
+        "吾輩は猫である。名前はまだ無い。",
+        "नमस्ते दुनिया",
+        "שָׁלוֹם عليكم ٣٤",
+        "Привет, Ελλάδα!",
+        "สวัสดีชาวโลก",
+        "한국어 텍스트",
+    ),
+    *(
+        "👩‍👩‍👧‍👦🏽 🏳️‍🌈 🇪🇺",
+        "\u200b\u200f\ufeff\u00ad",
+        "\x00\x01\x7f\x85\xa0\u2028",
+        "\ufffd\ufffd",
+        "\U0010ffff\U000e0041",
+    ),
     *("a" * 300, "ab" * 150, "-" * 77, "▁ ▁a▁", "Ġ Ċ ##ing </w>", "word" * 30, "https://example.com/a?b=c&d=%20"),
 )
 
@@ -176,7 +204,9 @@ def _beside(path: Path, names: dict[str, str]) -> Path:
             for candidate in (stem, stem.with_name(stem.name + ".gz")):
                 if candidate.is_file():
                     return candidate
-            raise GroundupError(f"{path} is one half of a vocabulary; the other, {stem}, is missing (--merges names it)")
+            raise GroundupError(
+                f"{path} is one half of a vocabulary; the other, {stem}, is missing (--merges names it)"
+            )
     others = " or ".join(names.values())
     raise GroundupError(f"{path} is one half of a vocabulary; name the other ({others}) with --merges")
 
@@ -198,7 +228,7 @@ def _compare(
         # Of ways to cut a text that are equally likely, rounding picks one; the number of pieces and the text are the same.
         if found != theirs and not (tokenizer.algorithm == "unigram" and tokenizer.same_score(found, theirs)):
             raise GroundupError(
-                f"{path} cannot be imported exactly: {ascii(text[:40])} has ids {theirs[:12]} in {program} but {found[:12]} "
+                f"{path} cannot be imported exactly: {text[:40]!a} has ids {theirs[:12]} in {program} but {found[:12]} "
                 "here; please report this file"
             )
     n_characters = sum(map(len, _HARD_TEXTS))

@@ -105,7 +105,9 @@ def read_sentencepiece(data: bytes, path: Path) -> SentencePieceFile:
     if not any(piece.kind == UNKNOWN for piece in pieces):
         raise GroundupError(f"{path} names no unknown piece, so SentencePiece itself cannot use it; get the file again")
     if model.denormalizer.precompiled_charsmap:
-        raise GroundupError(f"{path} changes text again when it decodes (denormalizer_spec), which no tokenizer.json can")
+        raise GroundupError(
+            f"{path} changes text again when it decodes (denormalizer_spec), which no tokenizer.json can"
+        )
     trainer, normalizer = model.trainer, model.normalizer
     ids = {role: getattr(trainer, f"{role}_id") for role in ("bos", "eos", "pad")}
     return SentencePieceFile(

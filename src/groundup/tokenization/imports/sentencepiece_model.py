@@ -35,7 +35,9 @@ from groundup.tokenization.imports.tiktoken_ranks import special_token
 from groundup.tokenization.spelling import SPACE
 
 
-def sentencepiece_description(file: SentencePieceFile, reporter: Reporter = QUIET) -> tuple[dict[str, Any], dict[str, Any]]:
+def sentencepiece_description(
+    file: SentencePieceFile, reporter: Reporter = QUIET
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The contents of `tokenizer.json` and `tokenizer_config.json` for a model file.
 
     Raises `GroundupError` for what cannot be expressed exactly: models of words or characters, pieces marked as unused.

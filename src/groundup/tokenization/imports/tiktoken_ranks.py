@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def _parts(ranks: dict[bytes, int], token: bytes, rank: int) -> list[bytes]:
     """What the bytes of `token` come to with the tokens below `rank`."""
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
-        pairs = (ranks.get(left + right, rank) for left, right in zip(parts, parts[1:], strict=False))
+        pairs = (ranks.get(left + right, rank) for left, right in itertools.pairwise(parts))
         lowest, place = min((pair, i) for i, pair in enumerate(pairs))
         if lowest >= rank:
             break

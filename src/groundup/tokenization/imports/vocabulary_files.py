@@ -13,8 +13,19 @@ from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.fast import byte_alphabet
 from groundup.tokenization.imports.tiktoken_ranks import special_token
 
-_BERT_ROLES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
-_ROLES = {"bos_token": ("<s>", "<|endoftext|>"), "eos_token": ("</s>", "<|endoftext|>"), "pad_token": ("<pad>",), "unk_token": ("<unk>",)}
+_BERT_ROLES = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+_ROLES = {
+    "bos_token": ("<s>", "<|endoftext|>"),
+    "eos_token": ("</s>", "<|endoftext|>"),
+    "pad_token": ("<pad>",),
+    "unk_token": ("<unk>",),
+}
 
 
 def wordpiece_description(
