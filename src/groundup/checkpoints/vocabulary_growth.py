@@ -31,7 +31,7 @@ def grown(model: LanguageModel, first_id: int, old_pieces: Sequence[Sequence[int
         larger: LanguageModel = architecture(config.architecture).Model(
             config.model_copy(update={"vocab_size": vocab_size})
         )
-    weights = dict(model.named_parameters())
+    weights: dict[str, Tensor] = dict(model.named_parameters())
     for name in ("token_embedding.weight", *(("head.weight",) if model.head is not None else ())):
         weights[name] = _with_rows(weights[name], first_id, old_pieces, vocab_size)
     larger.load_state_dict(weights, assign=True)

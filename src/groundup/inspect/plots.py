@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], names: Sequence[str], 
     return _svg(figure)
 
 
-def bar_chart(labels: Sequence[str], values: dict[str, Sequence[float]], x_label: str) -> str:
+def bar_chart(labels: Sequence[str], values: Mapping[str, Sequence[float]], x_label: str) -> str:
     """A group of lying bars for each label, one for each name in `values`, as an `<svg>` element."""
     thickness = 0.8 / max(len(values), 1)
     figure, axes = _figure((7.0, 1.0 + max(len(labels), 1) * (0.14 + 0.13 * len(values))))

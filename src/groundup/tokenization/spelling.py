@@ -27,11 +27,10 @@ _BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
 @dataclass(frozen=True)
 class Spelling:
     """`table[id]` is the bytes of an id. `drops_space`: a text decoded loses one space at its beginning, which was put
-    there when it was encoded; `drops_last_space`: the same at its end."""
+    there when it was encoded."""
 
     table: list[bytes]
     drops_space: bool = False
-    drops_last_space: bool = False
 
 
 def find_spelling(description: dict[str, Any], vocabulary: dict[str, int], added: dict[str, int]) -> Spelling | None:
@@ -39,11 +38,11 @@ def find_spelling(description: dict[str, Any], vocabulary: dict[str, int], added
     kind = _kind(description)
     if kind is None:
         return None
-    spell, drops_space, drops_last_space = kind
+    spell, drops_space = kind
     table = [b""] * (max(vocabulary.values()) + 1)
     for token, id in vocabulary.items():
         table[id] = token.encode("utf-8") if token in added else spell(token)
-    return Spelling(table, drops_space, drops_last_space)
+    return Spelling(table, drops_space)
 
 
 def estimated_bytes(token: str, prefix: str = "##") -> int:
@@ -58,15 +57,15 @@ def is_byte_name(token: str) -> bool:
     return bool(_BYTE_NAME.fullmatch(token))
 
 
-def _kind(description: dict[str, Any]) -> tuple[Callable[[str], bytes], bool, bool] | None:
+def _kind(description: dict[str, Any]) -> tuple[Callable[[str], bytes], bool] | None:
     if is_char(description):
-        return _spell_character, False, False
+        return _spell_character, False
     decoder = description.get("decoder") or {}
     steps = decoder["decoders"] if decoder.get("type") == "Sequence" else [decoder]
     if [step.get("type") for step in steps] == ["ByteLevel"]:
-        return _spell_byte_level, False, False
+        return _spell_byte_level, False
     if decoder.get("type") == "Metaspace" and decoder["replacement"] == SPACE:
-        return _spell_space, decoder.get("prepend_scheme", "always") != "never", False
+        return _spell_space, decoder.get("prepend_scheme", "always") != "never"
     if not steps or not _is_space_for_mark(steps[0]):
         return None
     kinds = [step["type"] for step in steps[1:]]
@@ -74,7 +73,7 @@ def _kind(description: dict[str, Any]) -> tuple[Callable[[str], bytes], bool, bo
         return None
     strips = [step for step in steps if step["type"] == "Strip" and step["content"] == " "]
     spell = _spell_piece if "ByteFallback" in kinds else _spell_space
-    return spell, any(step["start"] for step in strips), any(step["stop"] for step in strips)
+    return spell, any(step["start"] for step in strips)
 
 
 def _is_space_for_mark(step: dict[str, Any]) -> bool:

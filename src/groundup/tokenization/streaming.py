@@ -23,8 +23,6 @@ class TextStream:
         self._given = ""
         spelling = tokenizer.spelling
         self._drops_space = spelling is not None and spelling.drops_space and not continued
-        self._drops_last_space = spelling is not None and spelling.drops_last_space
-        self._held = ""  # a space that may be the last
 
     def push(self, id: int) -> str:
         """Take one id; give the text that is certain now, possibly none."""
@@ -33,25 +31,20 @@ class TextStream:
         if self._skip_special and id in self._tokenizer.special_ids:
             return ""
         if table is not None:
-            return self._without_spaces(self._utf8.decode(table[id]))
+            return self._without_prefix(self._utf8.decode(table[id]))
         self._ids.append(id)
         return self._new_text(self._tokenizer.decode(self._ids).rstrip("\ufffd"))
 
     def flush(self) -> str:
         """The end: what was held back, with U+FFFD for a character that never became whole."""
         if self._tokenizer.bytes_table() is not None:
-            return self._without_spaces(self._utf8.decode(b"", final=True))
+            return self._without_prefix(self._utf8.decode(b"", final=True))
         return self._new_text(self._tokenizer.decode(self._ids))
 
-    def _without_spaces(self, text: str) -> str:
-        """Less the space that was put before the text, or after it, when it was encoded."""
+    def _without_prefix(self, text: str) -> str:
+        """Less the space that was put before the text when it was encoded."""
         if text and self._drops_space:
             text, self._drops_space = text.removeprefix(" "), False
-        if not self._drops_last_space or not text:
-            return text
-        text, self._held = self._held + text, ""
-        if text.endswith(" "):
-            text, self._held = text[:-1], " "
         return text
 
     def _new_text(self, text: str) -> str:

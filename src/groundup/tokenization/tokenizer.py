@@ -221,7 +221,7 @@ class Tokenizer:
         text = b"".join([table[id] for id in checked]).decode("utf-8", errors="replace")
         if self.spelling.drops_space and not continued:
             text = text.removeprefix(" ")
-        return text.removesuffix(" ") if self.spelling.drops_last_space else text
+        return text
 
     def stream(self, *, skip_special: bool = False, continued: bool = False) -> TextStream:
         """Decode ids one by one as they are generated: `push(id)` and, at the end, `flush()`."""

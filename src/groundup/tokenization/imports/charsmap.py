@@ -33,7 +33,8 @@ from tokenizers import Tokenizer
 
 from groundup.core.errors import GroundupError
 
-# Unassigned and ignorable: they break clusters and compositions, and no text has them.
+# Unassigned and ignorable: they break clusters and compositions. A text that holds one all the same loses it, the one
+# difference that is left.
 _BARRIER, _CLUSTER_BARRIER = "\ufff0", "\ufff1"
 
 # What continues a grapheme cluster (Unicode Annex 29: Extend, SpacingMark, ZWJ, Hangul vowels and finals, the line feed of
