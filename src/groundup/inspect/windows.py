@@ -54,7 +54,7 @@ def _window(windows: Windows, tokenizer: Tokenizer, index: int) -> tuple[list[st
     """Pieces of the inputs, of the targets, and the document each input belongs to, counted from 0."""
     inputs, targets = windows.window(index)
     documents = np.asarray(windows.split.document_ids(windows.start(index), len(inputs)))
-    spell = [tokenizer.decode([id]) for id in [*inputs.tolist(), int(targets[-1])]]
+    spell = [tokenizer.decode([id], continued=True) for id in [*inputs.tolist(), int(targets[-1])]]
     return spell[:-1], spell[1:], (documents - documents[0]).tolist()
 
 
@@ -65,7 +65,9 @@ def _exercises(windows: Windows, tokenizer: Tokenizer, index: int, n_rows: int) 
     for position in range(min(n_rows, len(pieces))):
         begin = max(documents.index(documents[position]), position + 1 - _SHOWN_BEFORE)
         is_cut = begin > documents.index(documents[position])
-        seen = ("… " if is_cut else "") + visible(tokenizer.decode(inputs[begin : position + 1].tolist()))
+        seen = ("… " if is_cut else "") + visible(
+            tokenizer.decode(inputs[begin : position + 1].tolist(), continued=True)
+        )
         rows.append((position, seen, visible(targets[position]), int(ids[position])))
     return rows
 
