@@ -35,6 +35,11 @@ def spelled(decoder, model=None):
             [b" a", b"\xe4", "Ġb".encode(), b"<s>"],
             True,
         ),
+        (
+            {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]},
+            ["▁a".encode(), b"\xe4", "Ġb".encode(), b"<s>"],
+            False,
+        ),
         ({"type": "Sequence", "decoders": [MARK, {"type": "Fuse"}]}, [b" a", b"<0xE4>", "Ġb".encode(), b"<s>"], False),
     ],
 )

@@ -62,8 +62,11 @@ def _kind(description: dict[str, Any]) -> tuple[Callable[[str], bytes], bool] | 
         return _spell_character, False
     decoder = description.get("decoder") or {}
     steps = decoder["decoders"] if decoder.get("type") == "Sequence" else [decoder]
-    if [step.get("type") for step in steps] == ["ByteLevel"]:
-        return _spell_byte_level, False
+    match [step.get("type") for step in steps]:
+        case ["ByteLevel"]:
+            return _spell_byte_level, False
+        case ["ByteFallback", "Fuse"]:
+            return _spell_character, False
     if decoder.get("type") == "Metaspace" and decoder["replacement"] == SPACE:
         return _spell_space, decoder.get("prepend_scheme", "always") != "never"
     if not steps or not _is_space_for_mark(steps[0]):

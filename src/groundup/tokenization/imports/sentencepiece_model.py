@@ -34,7 +34,6 @@ from groundup.tokenization.imports.sentencepiece_file import (
 from groundup.tokenization.imports.tiktoken_ranks import special_token
 from groundup.tokenization.spelling import SPACE
 
-
 # With spaces put after a text instead of before it, one corner stays different: a text of nothing but spaces and characters
 # that vanish has no ids here, and the id of a space there.
 _END = "\ufff2"  # holds the place of a space at the end until white space is settled; unassigned, so in no text
