@@ -17,10 +17,10 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.corpus import corpus_text
-from groundup.data.tokenizer_training import MOST_BYTES
 from groundup.tokenization.extension import Extension, extend_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
 
+_MOST_BYTES = 300_000_000  # of more text an even sample is read: its different words must fit in memory
 _HELD_OUT_BYTES = 1_000_000
 _TOLERANCE = 1e-4
 
@@ -61,7 +61,7 @@ def extend_vocabulary(
     tokenizer = open_tokenizer(folder if folder is not None else model, reporter=reporter)
     fields: dict[str, Any] = {"text_field": text_field, "separator": separator, "validation_fraction": 0.0}
     held_out: list[str] = []
-    pieces = corpus_text(text, max_bytes=MOST_BYTES, **fields)
+    pieces = corpus_text(text, max_bytes=_MOST_BYTES, **fields)
     extension = extend_tokenizer(tokenizer, _without_a_tenth(pieces, held_out), add, reporter=reporter)
     _check_ids(tokenizer, extension, held_out)
     measured = {"new text": held_out}
