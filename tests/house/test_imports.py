@@ -40,6 +40,7 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     **{library: {"data"} for library in ("chardet", "docx", "fsspec", "pypdf", "trafilatura")},
     "gigabpe": {"tokenization"},
     "gigatoken": {"tokenization"},
+    "sentencepiece": {"tokenization"},
     "matplotlib": {"inspect"},
     "tensorboardX": {"core"},
     "ftfy": {"data"},

@@ -11,9 +11,7 @@ from groundup.cli._reading import reading_options
 
 @click.command(short_help="Turn text into tokens on disk.")
 @click.argument("text", nargs=-1, required=True)
-@click.option(
-    "--tokenizer", "tokenizer_folder", required=True, type=click.Path(path_type=Path), help="Tokenizer folder."
-)
+@click.option("--tokenizer", "tokenizer_name", required=True, help="Tokenizer folder, vocabulary file or hub model.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
 @reading_options
 @click.option(
@@ -21,7 +19,7 @@ from groundup.cli._reading import reading_options
 )
 @click.option("--threads", type=int, help="CPU threads; all cores if left out.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
-def command(text, tokenizer_folder, out, reading, validation_fraction, threads, seed) -> None:
+def command(text, tokenizer_name, out, reading, validation_fraction, threads, seed) -> None:
     """Encode TEXT into a token store.
 
     TEXT is files and folders of .txt .md .html .pdf .docx .jsonl .json .csv .tsv .parquet .arrow (packed or in a .zip too), places
@@ -29,12 +27,12 @@ def command(text, tokenizer_folder, out, reading, validation_fraction, threads, 
 
     Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
     """
+    from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.progress import Terminal
     from groundup.data.prepare import prepare
-    from groundup.tokenization.tokenizer import Tokenizer
 
     reporter = Terminal()
-    tokenizer = Tokenizer.load(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_name, reporter=reporter)
     store = prepare(
         text,
         tokenizer,

@@ -49,7 +49,9 @@ class PretrainConfig(Config):
     validation_fraction: Fraction | None = Field(
         default=None, description="Share of the text kept for validation; a tenth, at most 20 MB, if left out."
     )
-    tokenizer: str | None = Field(default=None, description="A tokenizer folder; trained on the text if left out.")
+    tokenizer: str | None = Field(
+        default=None, description="A tokenizer folder, vocabulary file or hub model; trained on the text if left out."
+    )
     tokenizer_algorithm: Literal["bpe", "unigram", "char"] = Field(
         default="bpe", description="Kind of tokenizer to train."
     )
