@@ -1,30 +1,36 @@
-"""Text to ids: megabytes a second of Groundup, tiktoken and tokenizers, with one vocabulary, on the same documents.
+"""Text to ids: megabytes a second of Groundup and of other libraries, with one vocabulary, on the same documents.
 
     python benchmarks/encoding.py [TEXT ...] [--vocab-size 8192 | --tokenizer FOLDER] [--megabytes 8] [--rounds 5]
 
 Every encoder runs in turn in each round (A B C A B C ...), so that the machine's drift falls on all alike; printed are
 the median over the rounds, the range, and the median of the round-by-round ratios to tiktoken on one thread. Ids are
-compared before anything is timed. Without TEXT the documents are the sources of Python's standard library.
+compared before anything is timed. `gigatoken` and `snaptokens` take part where they are installed, each by its fastest way
+from strings to arrays; Groundup with and without gigatoken. Without TEXT (files and folders of .txt .md .py .rst .jsonl)
+the documents are the sources of Python's standard library.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+import unittest.mock
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import tiktoken
 import tokenizers
 
-from groundup.tokenization import Tokenizer, train_tokenizer
+from groundup.tokenization import Tokenizer, fast, train_tokenizer
 from groundup.tokenization.fast import byte_alphabet
 from groundup.tokenization.patterns import PATTERNS
 
-ENDINGS = {".txt", ".md", ".py", ".rst"}
+ENDINGS = {".txt", ".md", ".py", ".rst", ".jsonl"}
 
 
 def read_documents(paths: list[Path], n_bytes: int) -> list[str]:
@@ -33,10 +39,23 @@ def read_documents(paths: list[Path], n_bytes: int) -> list[str]:
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if left > 0 and file.is_file() and (file == path or file.suffix in ENDINGS):
-                text = file.read_bytes()[:left].decode("utf-8", errors="ignore")
-                documents.append(text)
-                left -= len(text.encode("utf-8"))
+                for text in texts_of(file, left):
+                    documents.append(text)
+                    left -= len(text.encode("utf-8"))
+                    if left <= 0:
+                        break
     return documents
+
+
+def texts_of(file: Path, n_bytes: int) -> Iterator[str]:
+    """The documents of a file: the `text` (or the string) of each line of .jsonl, else the whole."""
+    if file.suffix != ".jsonl":
+        yield file.read_bytes()[:n_bytes].decode("utf-8", errors="ignore")
+        return
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield row if isinstance(row, str) else row["text"]
 
 
 def encoders(ours: Tokenizer, folder: Path, documents: list[str]) -> dict[str, Callable[[], int]]:
@@ -52,17 +71,38 @@ def encoders(ours: Tokenizer, folder: Path, documents: list[str]) -> dict[str, C
         mergeable_ranks={bytes(alphabet[character] for character in token): id for token, id in vocabulary.items()},
         special_tokens={"<|never|>": ours.vocab_size},
     )
-    for text in documents:
+    for text in documents[:: max(1, len(documents) // 5000)]:
         ids = ours.encode(text)
         assert ids == library.encode(text).ids == theirs.encode_ordinary(text)
 
+    with_tiktoken = Tokenizer.load(folder)
+    with unittest.mock.patch.object(fast, "gigatoken_is_there", return_value=False):
+        assert with_tiktoken.library == "tiktoken"
+    expected = list(ours.encode_many(documents, n_threads=1))
+    found: dict[str, Callable[[], int]] = {}
+    if importlib.util.find_spec("gigatoken"):
+        from gigatoken.gigatoken_rs import load_hf_json
+
+        giga = load_hf_json((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        for name, parallel in (("gigatoken, 1 thread", False), ("gigatoken, all threads", True)):
+            found[name] = lambda parallel=parallel: len(giga.encode_batch(documents, parallel=parallel).layout.content)
+        assert found["gigatoken, 1 thread"]() == sum(map(len, expected))
+    if importlib.util.find_spec("snaptokens"):
+        import snaptokens
+
+        snap = snaptokens.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        found["snaptokens, its threads"] = lambda: len(snap.encode_batch_flat(documents)[0]) // 4
+        assert snap.encode_batch_flat(documents)[0] == np.concatenate(expected).tobytes()
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {
+    return found | {
         "tiktoken, 1 thread": lambda: sum(len(theirs.encode_ordinary(text)) for text in documents),
-        "groundup, 1 thread": lambda: sum(map(len, ours.encode_many(documents, n_threads=1))),
+        f"groundup ({ours.library}), 1 thread": lambda: sum(map(len, ours.encode_many(documents, n_threads=1))),
+        "groundup (tiktoken), 1 thread": lambda: sum(map(len, with_tiktoken.encode_many(documents, n_threads=1))),
         "tokenizers, 1 thread": lambda: sum(len(library.encode(text).ids) for text in documents),
         f"tiktoken, {cores} threads": lambda: sum(map(len, theirs.encode_ordinary_batch(documents, num_threads=cores))),
-        f"groundup, {cores} threads": lambda: sum(map(len, ours.encode_many(documents, n_threads=cores))),
+        f"groundup ({ours.library}), {cores} threads": lambda: sum(map(len, ours.encode_many(documents, cores))),
+        f"groundup (tiktoken), {cores} threads": lambda: sum(map(len, with_tiktoken.encode_many(documents, cores))),
         f"tokenizers, {cores} threads": lambda: sum(len(found.ids) for found in library.encode_batch(documents)),
     }
 
@@ -103,7 +143,7 @@ def main() -> None:
     base = speeds["tiktoken, 1 thread"]
     for name, found in speeds.items():
         ratio = statistics.median(a / b for a, b in zip(found, base, strict=True))
-        print(f"{name:24} {statistics.median(found):7.1f} MB/s  ({min(found):.1f} to {max(found):.1f})  x {ratio:.2f}")
+        print(f"{name:32} {statistics.median(found):7.1f} MB/s  ({min(found):.1f} to {max(found):.1f})  x {ratio:.2f}")
 
 
 if __name__ == "__main__":

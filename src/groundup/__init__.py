@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
     from groundup.data.cleaning.clean import clean, inspect_corpus
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.verify import verify_with_transformers
     from groundup.generation.text_model import TextModel, load
+    from groundup.inspect.tokenizer_comparison import compare_tokenizers
+    from groundup.pretraining.extend import extend_vocabulary
     from groundup.pretraining.pretrain import pretrain, resume
     from groundup.pretraining.preview import plan
     from groundup.pretraining.quickstart import quickstart
+    from groundup.tokenization.imports.files import import_tokenizer
     from groundup.tokenization.tokenizer import Tokenizer
 
 __version__ = "0.1.0"
@@ -52,8 +56,12 @@ _HOME = {
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
     "clean": "data.cleaning.clean",
+    "compare_tokenizers": "inspect.tokenizer_comparison",
+    "extend_vocabulary": "pretraining.extend",
+    "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "open_tokenizer": "checkpoints.tokenizer_folder",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
     "prepare_on_cluster": "data.prepare",
@@ -80,8 +88,12 @@ __all__ = [
     "TokenStore",
     "Tokenizer",
     "clean",
+    "compare_tokenizers",
+    "extend_vocabulary",
+    "import_tokenizer",
     "inspect_corpus",
     "load",
+    "open_tokenizer",
     "plan",
     "prepare",
     "prepare_on_cluster",

@@ -346,7 +346,9 @@ def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         raise hub.errors.LocalEntryNotFoundError("cannot reach the hub\nand more")
 
     monkeypatch.setattr(hub, "snapshot_download", offline)
-    with pytest.raises(GroundupError, match=r"there is no folder runs/mine here, and .*cannot reach the hub") as error:
+    with pytest.raises(
+        GroundupError, match=r"there is no file or folder runs/mine here, and .*cannot reach the hub"
+    ) as error:
         resolve_model("runs/mine")
     assert "give its folder" in str(error.value)
 

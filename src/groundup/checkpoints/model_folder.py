@@ -7,15 +7,15 @@ known, present and of the shape that the config asks for, and a config may ask f
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.hub import download, is_hub_name
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
-from groundup.core.errors import GroundupError, missing_extra, unknown_name
+from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
 from groundup.models import LanguageModel, ModelConfig, architecture, architecture_names
 from groundup.models.weights import Row, WeightTable, eos_ids, eos_value, transformed
@@ -134,8 +134,8 @@ def resolve_model(name: str | Path) -> Path:
         )
     if path.exists():
         raise GroundupError(f"{path} is a file; give the model folder that holds config.json and model.safetensors")
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name)):
-        return _from_hub(str(name))
+    if "/" in str(name) and is_hub_name(str(name)):
+        return download(str(name), ["*.json", "*.safetensors", "*.jinja"], "model")
     raise GroundupError(
         f"there is no folder {path}; give a model folder, a run folder, or a hub model as organisation/name"
     )
@@ -236,21 +236,3 @@ def _check_tied(files: TensorFiles, table: WeightTable, found: dict[str | None, 
 def _listed(names: list[str], what: str) -> str:
     others = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{what} {'tensors' if len(names) > 1 else 'tensor'} {', '.join(names[:3])}{others}"
-
-
-def _from_hub(name: str) -> Path:
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise missing_extra(
-            "huggingface_hub", "hub", f"there is no folder {name} here, and the hub model {name}"
-        ) from None
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja"]))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()
-        raise GroundupError(
-            f"there is no folder {name} here, and the Hugging Face hub did not give a model of that name "
-            f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}); check the name and the network, "
-            "or download the model on another machine and give its folder"
-        ) from None

@@ -12,9 +12,7 @@ from groundup.cli._reading import reading_options
 
 @click.command(short_help="Turn text into tokens on disk.")
 @click.argument("text", nargs=-1, required=True)
-@click.option(
-    "--tokenizer", "tokenizer_folder", required=True, type=click.Path(path_type=Path), help="Tokenizer folder."
-)
+@click.option("--tokenizer", "tokenizer_name", required=True, help="Tokenizer folder, vocabulary file or hub model.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
 @reading_options
 @click.option(
@@ -31,7 +29,7 @@ from groundup.cli._reading import reading_options
     help="Prepare on a slurm cluster: partition=NAME, time=HH:MM:SS, mem_per_cpu_gb=N, and anything sbatch knows.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
-def command(text, tokenizer_folder, out, reading, validation_fraction, threads, workers, slurm, seed) -> None:
+def command(text, tokenizer_name, out, reading, validation_fraction, threads, workers, slurm, seed) -> None:
     """Encode TEXT into a token store.
 
     TEXT is files and folders of .txt .md .html .pdf .docx .jsonl .json .csv .tsv .parquet .arrow (packed or in a .zip too), places
@@ -42,13 +40,13 @@ def command(text, tokenizer_folder, out, reading, validation_fraction, threads, 
     Many files are prepared faster by --workers, on this machine, or with --slurm by a cluster; the tokens are the same to
     the byte. With --slurm (extra groundup[scale]) the work is queued; the same command tells how far it is.
     """
+    from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.progress import Terminal
     from groundup.data.prepare import prepare, prepare_on_cluster
     from groundup.data.reading import Reading
-    from groundup.tokenization.tokenizer import Tokenizer
 
     reporter = Terminal()
-    tokenizer = Tokenizer.load(tokenizer_folder)
+    tokenizer = open_tokenizer(tokenizer_name, reporter=reporter)
     if slurm:
         store = prepare_on_cluster(
             text,

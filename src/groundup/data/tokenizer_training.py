@@ -12,9 +12,6 @@ from groundup.data.corpus import corpus_text
 from groundup.tokenization import training
 from groundup.tokenization.tokenizer import Tokenizer
 
-# A vocabulary changes little past this much text, while the table of distinct words goes on growing in memory.
-MOST_BYTES = 300_000_000
-
 
 def train_tokenizer(
     text: str | Path | Sequence[str | Path],
@@ -22,8 +19,11 @@ def train_tokenizer(
     out: str | Path | None = None,
     algorithm: str = "bpe",
     vocab_size: int = 8192,
-    byte_fallback: bool = True,
-    pattern: str = "qwen2",
+    pattern: str | None = None,
+    byte_fallback: bool | None = None,
+    lowercase: bool | None = None,
+    min_frequency: int | None = None,
+    special: Sequence[str] = (),
     exact: bool = True,
     text_field: str | None = None,
     separator: str | None = None,
@@ -33,21 +33,21 @@ def train_tokenizer(
     on_bad_row: Literal["stop", "skip"] = "stop",
     validation_fraction: float | None = None,
     seed: int = 0,
-    max_bytes: int | None = MOST_BYTES,
+    max_bytes: int | None = None,
     reporter: Reporter = QUIET,
 ) -> Tokenizer:
     """Train a tokenizer on the training documents of `text` (files and folders) and save it to `out`, if given.
 
     The split is that of `prepare` with the same `validation_fraction` and `seed`, so nothing of the validation
-    text shapes the vocabulary. Of more than `max_bytes` of text an even sample is read; `Reading`
-    tells how files are. `exact=False` takes a smaller
-    vocabulary where the text cannot fill `vocab_size`. Raises `GroundupError` when the text cannot be read or is too
-    small for `vocab_size`.
+    text shapes the vocabulary. Of more than `max_bytes` of text (the algorithm's own measure if left out: 300 MB, 20 MB
+    for `unigram`, 4 MB without a pattern) an even sample is read; `Reading` tells how files are read. The other settings
+    are those of `tokenization.train_tokenizer`, which says which algorithm has which. Raises `GroundupError` when the
+    text cannot be read or is too small for `vocab_size`, and on a setting that the algorithm does not have.
     """
     remarks: Counter[str] = Counter()
     texts = corpus_text(
         text,
-        max_bytes=max_bytes,
+        max_bytes=max_bytes or training.most_bytes(algorithm, pattern),
         seed=seed,
         text_field=text_field,
         separator=separator,
@@ -64,8 +64,11 @@ def train_tokenizer(
         texts,
         algorithm=algorithm,
         vocab_size=vocab_size,
-        byte_fallback=byte_fallback,
         pattern=pattern,
+        byte_fallback=byte_fallback,
+        lowercase=lowercase,
+        min_frequency=min_frequency,
+        special=special,
         exact=exact,
         reporter=reporter,
     )

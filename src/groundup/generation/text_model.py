@@ -129,7 +129,8 @@ class _Writer:
 
     def __init__(self, text: Continuation, tokenizer: Tokenizer) -> None:
         self._text = text
-        self._decoder = tokenizer.stream()
+        # After the mark that begins a text comes a first piece; after a prompt its continuation.
+        self._decoder = tokenizer.stream(continued=not tokenizer.special_ids.issuperset(text.prompt))
         self._stops = StopStrings(text.settings.stop)
         self._n_read = 0
 

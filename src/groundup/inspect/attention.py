@@ -56,7 +56,7 @@ def attention_weights(model: LanguageModel, tokenizer: Tokenizer, text: str) -> 
         raise GroundupError(f"the text has {len(ids):,} tokens; attention can be looked at for 1 to {limit:,} of them")
     place = next(model.parameters()).device
     weights_LBHTT = model.attention_weights(torch.tensor([ids], device=place))
-    return [visible(tokenizer.decode([id])) for id in ids], weights_LBHTT[:, 0].float().cpu()
+    return [visible(tokenizer.decode([id], continued=True)) for id in ids], weights_LBHTT[:, 0].float().cpu()
 
 
 def attention_terminal(model: LanguageModel, tokenizer: Tokenizer, text: str) -> RenderableType:

@@ -79,4 +79,4 @@ def _distinct_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def _name(tokenizer: Tokenizer, id: int) -> str:
-    return visible(tokenizer.decode([id]))
+    return visible(tokenizer.decode([id], continued=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,25 @@ def scatter_chart(x: Sequence[float], y: Sequence[float], names: Sequence[str], 
         )
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+    return _svg(figure)
+
+
+def bar_chart(labels: Sequence[str], values: Mapping[str, Sequence[float]], x_label: str) -> str:
+    """A group of lying bars for each label, one for each name in `values`, as an `<svg>` element."""
+    thickness = 0.8 / max(len(values), 1)
+    figure, axes = _figure((7.0, 1.0 + max(len(labels), 1) * (0.14 + 0.13 * len(values))))
+    rows = np.arange(len(labels))
+    for index, (name, lengths) in enumerate(values.items()):
+        places = rows - 0.4 + (index + 0.5) * thickness
+        axes.barh(places, lengths, height=thickness, color=COLOURS[index % len(COLOURS)], label=name)
+    axes.set_yticks(rows, labels, parse_math=False)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlabel(x_label)
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color=_INK, alpha=0.12, linewidth=0.8)
+    axes.set_axisbelow(True)
+    if len(values) > 1:
+        axes.legend(frameon=False, labelcolor=_INK, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return _svg(figure)
 
 

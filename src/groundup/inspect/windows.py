@@ -82,8 +82,8 @@ def _spell(rows: Rows, tokenizer: Tokenizer, index: int) -> _Row:
     inputs, labels, documents = (part[0].tolist() for part in rows.rows(np.array([index])))
     return _Row(
         ids=inputs,
-        pieces=[tokenizer.decode([id]) for id in inputs],
-        targets=[None if id == IGNORED_LABEL else tokenizer.decode([id]) for id in labels],
+        pieces=[tokenizer.decode([id], continued=True) for id in inputs],
+        targets=[None if id == IGNORED_LABEL else tokenizer.decode([id], continued=True) for id in labels],
         target_ids=labels,
         documents=[document - documents[0] for document in documents],
     )
@@ -91,7 +91,7 @@ def _spell(rows: Rows, tokenizer: Tokenizer, index: int) -> _Row:
 
 def _running(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     """The text of each id in its place; a character of several ids is with its last one, so that the whole is readable."""
-    stream = tokenizer.stream()
+    stream = tokenizer.stream(continued=True)
     texts = [stream.push(id) for id in ids]
     texts[-1] += stream.flush()
     return texts
@@ -105,7 +105,9 @@ def _exercises(row: _Row, tokenizer: Tokenizer, n_rows: int) -> list[tuple[int, 
             continue
         opens = row.documents.index(row.documents[position])
         begin = max(opens, position + 1 - _SHOWN_BEFORE)
-        seen = ("… " if begin > opens else "") + visible(tokenizer.decode(row.ids[begin : position + 1]))
+        seen = ("… " if begin > opens else "") + visible(
+            tokenizer.decode(row.ids[begin : position + 1], continued=True)
+        )
         lines.append((position, seen, visible(target), row.target_ids[position]))
     return lines
 

@@ -55,8 +55,12 @@ class PretrainConfig(Config):
         description="What to do when a file the data was prepared from has changed: accept trains on what was prepared, "
         "ignore does not even look.",
     )
-    tokenizer: str | None = Field(default=None, description="A tokenizer folder; trained on the text if left out.")
-    tokenizer_algorithm: Literal["bpe", "char"] = Field(default="bpe", description="Kind of tokenizer to train.")
+    tokenizer: str | None = Field(
+        default=None, description="A tokenizer folder, vocabulary file or hub model; trained on the text if left out."
+    )
+    tokenizer_algorithm: Literal["bpe", "unigram", "char"] = Field(
+        default="bpe", description="Kind of tokenizer to train."
+    )
     byte_fallback: bool = Field(
         default=True, description="Let a character tokenizer write unknown characters as bytes."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from groundup.checkpoints.tokenizer_folder import open_tokenizer
 from groundup.core.errors import GroundupError
 from groundup.core.files import folder_written_atomically
 from groundup.core.progress import Reporter
@@ -88,7 +89,7 @@ def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tupl
             reporter=reporter,
         )
     # A run that prepared its own text has a copy of the tokenizer; the one it came from may be gone.
-    asked = Tokenizer.load(config.tokenizer) if config.tokenizer and prepared != own else None
+    asked = open_tokenizer(config.tokenizer) if config.tokenizer and prepared != own else None
     store = TokenStore.open(prepared, tokenizer_sha=asked.sha256 if asked else None)
     return Mixture.of(store), _tokenizer_of(store)
 
@@ -107,7 +108,7 @@ def _tokenizer_of(store: TokenStore) -> Tokenizer:
 def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -> Tokenizer:
     """The tokenizer asked for, the one an earlier attempt of this run trained, or a new one."""
     if config.tokenizer:
-        return Tokenizer.load(config.tokenizer)
+        return open_tokenizer(config.tokenizer)
     folder = run / "tokenizer"
     if not folder.is_dir():
         sources = Reading(**_reading(config)).sources(list(config.data))
@@ -118,7 +119,7 @@ def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -
             list(config.data),
             algorithm=config.tokenizer_algorithm,
             vocab_size=vocab_size,
-            byte_fallback=config.byte_fallback,
+            byte_fallback=None if config.byte_fallback else False,
             exact=config.vocab_size is not None,
             **_reading(config),
             validation_fraction=config.validation_fraction,

@@ -1,40 +1,72 @@
 r"""The fast paths from text to ids, each used only where it is known to equal the reference, the `tokenizers` library.
 
-Byte pairs are merged by `tiktoken`, several times faster than `tokenizers`. The two differ in principle: `tokenizers`
+Byte pairs are merged by `gigatoken` where it is installed and knows the pattern, else by `tiktoken`; both are many times
+faster than `tokenizers`. The libraries differ in principle: `tokenizers`
 merges the pairs of a list, `tiktoken` any two neighbours that spell a token, the lowest id first. They are equal when
 (1) ids grow along the list of merges, (2) each merge makes a token of its own, and (3) every token's own bytes come
 out of the reference as that one token. For let them part for the first time at neighbours (u, v) that spell a token t
 but are not its merge. What happened inside t so far is what happens when t stands alone, so t alone passes through
 (u, v) as well, and with its only merge out of reach never becomes t, against (3). So checking each token once
-(`_is_canonical`) is a proof for every text. What it leaves open is whether both libraries read the pattern alike (their
-Unicode tables could be of different years): a sample with letters and digits of recent years is compared besides.
+(`_is_canonical`) is a proof for every text. What it leaves open is whether the libraries read the pattern alike (their
+Unicode tables could be of different years): samples with letters and digits of recent years are compared besides,
+and `gigatoken`, which has no expressions but splits by code of its own, is watched on (`fast_gigatoken.py`).
 
 Characters are looked up in one numpy table over UTF-32 code points.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import unicodedata
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from groundup.tokenization.patterns import find_pattern
+from groundup.tokenization.fast_gigatoken import Gigatoken, gigatoken_is_there
+from groundup.tokenization.patterns import Pattern, find_pattern
 
 Ids = npt.NDArray[np.uint32]
 Encoder = Callable[[str], Ids]
 
-# The corners of both patterns; letters, digits and a composition that entered Unicode in versions 13 to 17.
+
+@dataclass(frozen=True)
+class FastEncoder:
+    """A fast encoder and the `library` it is by; called with a text it gives the ids."""
+
+    library: str
+    encode: Encoder
+    encode_group: Callable[[list[str]], list[Ids]]
+
+    def __call__(self, text: str) -> Ids:
+        return self.encode(text)
+
+
+# The corners of the patterns; letters, digits and a composition that entered Unicode in versions 13 to 17.
 _SAMPLE = (
     "The cat's whiskers, IT'S 1234567 don't we'll I'M 'ſ  two  spaces\n\n \n\ttab\r\n\r\nend \u00a0\u2003\u3000x\u0085y"
     "naïve café 東京、大阪。 हिन्दी العربية 👩‍👩‍👧‍👦🏽 e\u0301 \u200b\x00\x1c\x7f x = a[i]+=2;//\r\n"
     "\U00010e80\U00030000\U00010570\U0001df00\U0001e4d0\U00031350\U0002ebf0\U00010d4a\U00010d41\u1c89\U000323b0\ua7ce"
     " \U000105d2\u0307 <|endoftext|> trailing   "
+)
+# And how a text may end or begin.
+_SAMPLES = (
+    _SAMPLE,
+    "",
+    " ",
+    "\n",
+    "x\n  ",
+    "x. \n\n",
+    "x/\r\n/ 'd",
+    "\t x\t",
+    "\u3000\u3000é",
+    "A's1234 ",
+    "camelCaseÉTÉs",
 )
 
 
@@ -55,10 +87,11 @@ def merge_pairs(model: dict[str, Any]) -> list[tuple[str, str]]:
     return [(left, right) for left, right in pairs]
 
 
-def fast_encoder(description: dict[str, Any], reference: Tokenizer) -> Encoder | None:
+def fast_encoder(description: dict[str, Any], reference: Tokenizer) -> FastEncoder | None:
     """The fast encoder of a parsed `tokenizer.json`, or None when it has none that is known to equal `reference`."""
     if is_char(description):
-        return _char_encoder(description["model"])
+        encode = _char_encoder(description["model"])
+        return encode and FastEncoder("numpy", encode, lambda texts: [encode(text) for text in texts])
     return _byte_pair_encoder(description, reference)
 
 
@@ -118,9 +151,7 @@ def _code_points(text: str) -> npt.NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
 
 
-def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Encoder | None:
-    import tiktoken
-
+def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> FastEncoder | None:
     model, normalizer = description["model"], description.get("normalizer")
     pattern = find_pattern(description.get("pre_tokenizer"))
     # With ignore_merges whole words are looked up first, which would make the proof below see nothing of the merges.
@@ -134,6 +165,44 @@ def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Enc
     if pattern is None or not is_plain or not _is_canonical(model, reference):
         return None
 
+    def encode_slowly(text: str) -> Ids:
+        return reference_ids(reference, text)
+
+    def is_ready(text: str) -> bool:
+        # Normalised text can differ from the text only if it is not NFC; the reference then does all of it.
+        return normalizer is None or text.isascii() or unicodedata.is_normalized("NFC", text)
+
+    def only_ready(library: str, encode: Encoder, encode_group: Callable[[list[str]], list[Ids]]) -> FastEncoder | None:
+        found = FastEncoder(
+            library,
+            lambda text: encode(text) if is_ready(text) else encode_slowly(text),
+            lambda texts: encode_group(texts) if all(map(is_ready, texts)) else [found.encode(text) for text in texts],
+        )
+        samples = [unicodedata.normalize("NFC", sample) if normalizer else sample for sample in _SAMPLES]
+        is_equal = all(np.array_equal(found.encode(sample), encode_slowly(sample)) for sample in samples)
+        return found if is_equal else None
+
+    tiktoken = functools.cache(lambda: _tiktoken_encoder(model, pattern, encode_slowly))
+
+    def encode_by_tiktoken(text: str) -> Ids:
+        return tiktoken()(text)
+
+    best = None
+    if gigatoken_is_there():
+        try:
+            gigatoken = Gigatoken(description, pattern, encode_slowly, encode_by_tiktoken)
+        except (ValueError, RuntimeError):
+            pass  # a pattern or model that it does not know
+        else:
+            best = only_ready("gigatoken", gigatoken.encode, gigatoken.encode_group)
+    return best or only_ready(
+        "tiktoken", encode_by_tiktoken, lambda texts: [encode_by_tiktoken(text) for text in texts]
+    )
+
+
+def _tiktoken_encoder(model: dict[str, Any], pattern: Pattern, encode_slowly: Encoder) -> Encoder:
+    import tiktoken
+
     alphabet, vocabulary = byte_alphabet(), model["vocab"]
     tokens = [*alphabet, *("".join(pair) for pair in merge_pairs(model))]
     ranks = {bytes(alphabet[character] for character in token): vocabulary[token] for token in tokens}
@@ -143,16 +212,12 @@ def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Enc
     )
 
     def encode(text: str) -> Ids:
-        # Normalised text can differ from the text only if it is not NFC; the reference then does all of it.
-        if normalizer is None or text.isascii() or unicodedata.is_normalized("NFC", text):
-            try:
-                return encoding.encode_to_numpy(text, disallowed_special=())
-            except ValueError:
-                pass  # the regex engine ran out of stack: a run of whitespace about a megabyte long
-        return reference_ids(reference, text)
+        try:
+            return encoding.encode_to_numpy(text, disallowed_special=())
+        except ValueError:  # the regex engine ran out of stack: a run of whitespace about a megabyte long
+            return encode_slowly(text)
 
-    sample = unicodedata.normalize("NFC", _SAMPLE) if normalizer else _SAMPLE
-    return encode if np.array_equal(encode(sample), reference_ids(reference, sample)) else None
+    return encode
 
 
 def reference_ids(reference: Tokenizer, text: str) -> Ids:

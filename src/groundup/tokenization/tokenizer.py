@@ -8,11 +8,9 @@ text, no template) is put around them.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import os
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,24 +25,24 @@ import tokenizers
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_atomically, write_json
 from groundup.tokenization.fast import (
-    Encoder,
+    FastEncoder,
     Ids,
-    byte_alphabet,
     fast_encoder,
     has_added_words,
     is_char,
     merge_pairs,
     reference_ids,
 )
-from groundup.tokenization.patterns import MayCut, find_pattern, slices
+from groundup.tokenization.guard import description_for_people, vocabulary_of
+from groundup.tokenization.patterns import MayCut, cut_rule, find_pattern, never_cut, slices
 from groundup.tokenization.special import SPECIAL_TOKENS
+from groundup.tokenization.spelling import Spelling, estimated_bytes, find_spelling, is_byte_name
+from groundup.tokenization.streaming import TextStream
 
 # Texts shorter than this many characters do not wait for the fast encoder to be built and proved.
 _SHORT = 20_000
 # A long text is encoded in slices of about this many characters, so that memory stays near the size of the ids.
 _SLICE = 1 << 20
-
-_BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class Tokenizer:
@@ -57,17 +55,11 @@ class Tokenizer:
         self.config = config
         added = self._description.get("added_tokens") or []
         self._added = {token["content"]: int(token["id"]) for token in added}
-        # What a text can never become: special tokens, and names in brackets that a family did not mark as special but
-        # that give a conversation its structure all the same (`<tool_call>` of Qwen3).
-        ordinary = self._description | {
-            "added_tokens": [token | {"special": token["special"] or _is_markup(token["content"])} for token in added],
-            "truncation": None,
-            "padding": None,
-        }
-        self._ordinary = ordinary
-        self._reference = tokenizers.Tokenizer.from_str(json.dumps(ordinary))
+        # The tokenizer for text of people, which knows no special tokens (guard.py).
+        self._ordinary = description_for_people(self._description)
+        self._reference = tokenizers.Tokenizer.from_str(json.dumps(self._ordinary))
         self._reference.encode_special_tokens = True
-        self._vocabulary = self._reference.get_vocab(with_added_tokens=True)
+        self._vocabulary = vocabulary_of(self._description)
         self.vocab_size = max(self._vocabulary.values()) + 1
         self.special_ids = frozenset(int(token["id"]) for token in added if token["special"])
         self.eos_id, self.bos_id, self.pad_id, self.unk_id = (self._role(role) for role in ("eos", "bos", "pad", "unk"))
@@ -88,6 +80,17 @@ class Tokenizer:
         description = read_json(file)
         if not isinstance(description, dict) or not isinstance(description.get("model"), dict):
             raise GroundupError(f"{file} is not a tokenizer.json: it has no `model`; get it again or train a new one")
+        config = cls.settings_beside(file)
+        try:
+            return cls(file.read_text(encoding="utf-8"), config)
+        except Exception as error:  # the library raises bare Exception; a broken file is KeyError or TypeError here
+            raise GroundupError(
+                f"{file} cannot be used as a tokenizer ({error or type(error).__name__}); get it again or train one"
+            ) from error
+
+    @staticmethod
+    def settings_beside(file: Path) -> dict[str, Any]:
+        """What the files beside a `tokenizer.json` say of roles and of the chat template."""
         config: dict[str, Any] = {}
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             if (file.parent / name).is_file():
@@ -98,12 +101,7 @@ class Tokenizer:
         template = file.parent / "chat_template.jinja"
         if template.is_file():
             config["chat_template"] = template.read_text(encoding="utf-8")
-        try:
-            return cls(file.read_text(encoding="utf-8"), config)
-        except Exception as error:  # the library raises bare Exception; a broken file is KeyError or TypeError here
-            raise GroundupError(
-                f"{file} cannot be used as a tokenizer ({error or type(error).__name__}); get it again or train one"
-            ) from error
+        return config
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers.AutoTokenizer` opens."""
@@ -128,24 +126,34 @@ class Tokenizer:
         parts = [encode(part) for part in self.slices(text)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint32), *parts])
 
+    def prepare(self) -> None:
+        """Build the fast encoder now, which otherwise the first long text waits for."""
+        _ = self._fast
+
     def encode_many(self, texts: Iterable[str], n_threads: int | None = None) -> Iterator[Ids]:
         """The ids of each text, in order, by `n_threads` (all cores by default).
 
         Texts are read only a few megabytes ahead of what is taken, so memory stays bounded.
         """
         n_threads = n_threads or _n_cores()
-        _ = self._fast  # built once, before the threads want it
+        self.prepare()  # once, before the threads want it
         if n_threads == 1:
-            yield from map(self.encode_array, texts)
+            for group in _groups(texts, _SLICE):
+                yield from self._encode_group(group)
             return
         with ThreadPoolExecutor(n_threads) as pool:
             waiting: deque[Any] = deque()
             for group in _groups(texts, _SLICE):
-                waiting.append(pool.submit(lambda group: [self.encode_array(text) for text in group], group))
+                waiting.append(pool.submit(self._encode_group, group))
                 if len(waiting) > 2 * n_threads:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+
+    def _encode_group(self, texts: list[str]) -> list[Ids]:
+        if self._fast and max(map(len, texts)) <= _SLICE:
+            return self._fast.encode_group([_checked(text) for text in texts])
+        return [self.encode_array(text) for text in texts]
 
     def safe_cut(self, text: str, near: int) -> int:
         """The greatest position up to `near` found where both halves have together the ids of the whole; 0 if none.
@@ -168,20 +176,23 @@ class Tokenizer:
     def _may_cut(self) -> MayCut:
         if self._is_char:
             return lambda before, after: True
-        pattern = find_pattern(self._description.get("pre_tokenizer"))
-        # Composing characters (NFC) never joins a space or a line break to its neighbour; of other normalisers, and of
-        # added words that are looked for across word borders, nothing is promised.
-        is_local = self._description.get("normalizer") in (None, {"type": "NFC"}) and not has_added_words(
-            self._ordinary
-        )
-        return pattern.may_cut if pattern and is_local else lambda before, after: False
+        # Of added words that are looked for across word borders nothing is promised.
+        return never_cut if has_added_words(self._ordinary) else cut_rule(self._description)
 
     @cached_property
-    def _fast(self) -> Encoder | None:
+    def _fast(self) -> FastEncoder | None:
         return fast_encoder(self._ordinary, self._reference)
 
     def _slow(self, text: str) -> Ids:
-        return reference_ids(self._reference, text)
+        try:
+            return reference_ids(self._reference, text)
+        except BaseException as error:  # what the library's compiled part throws when it stops is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            raise GroundupError(
+                f"the tokenizers library stops on this text ({error}), a fault in how it carries out this tokenizer.json; if "
+                "the tokenizer was made by SentencePiece, import its .model file instead (`groundup tokenizer import`)"
+            ) from None
 
     @cached_property
     def _with_special(self) -> tokenizers.Tokenizer:
@@ -190,65 +201,102 @@ class Tokenizer:
         tokenizer.no_padding()
         return tokenizer
 
+    def words(self, text: str) -> list[str]:
+        """The words `text` is split into before pieces are looked for, as the model sees them (bytes in disguise)."""
+        normalizer, splitter = self._reference.normalizer, self._reference.pre_tokenizer
+        text = normalizer.normalize_str(_checked(text)) if normalizer else _checked(text)
+        return [word for word, _ in splitter.pre_tokenize_str(text)] if splitter else [text]
+
+    def cut_word(self, word: str) -> list[int]:
+        """The ids of one of the `words`."""
+        return [piece.id for piece in self._reference.model.tokenize(word)]
+
     # ---- ids to text
 
-    def decode(self, ids: Sequence[int] | npt.NDArray[Any], *, skip_special: bool = False) -> str:
-        """The text of `ids`; bytes that are no UTF-8 (half a character) show as U+FFFD."""
+    def decode(
+        self, ids: Sequence[int] | npt.NDArray[Any], *, skip_special: bool = False, continued: bool = False
+    ) -> str:
+        """The text of `ids`; bytes that are no UTF-8 (half a character) show as U+FFFD.
+
+        SentencePiece puts a space before a text, which its first piece spells and decoding takes away again. `continued`
+        says that other text came before these ids, so that their first space is kept.
+        """
         checked = [self._checked_id(id) for id in ids]
         if skip_special:
             checked = [id for id in checked if id not in self.special_ids]
-        if self._pieces is None:
-            return self._reference.decode(checked, skip_special_tokens=False)
-        return b"".join([self._pieces[id] for id in checked]).decode("utf-8", errors="replace")
+        if self.spelling is None:
+            return self._with_special.decode(checked, skip_special_tokens=False)
+        table = self.spelling.table
+        text = b"".join([table[id] for id in checked]).decode("utf-8", errors="replace")
+        if self.spelling.drops_space and not continued:
+            text = text.removeprefix(" ")
+        return text
 
-    def stream(self, *, skip_special: bool = False) -> TextStream:
+    def stream(self, *, skip_special: bool = False, continued: bool = False) -> TextStream:
         """Decode ids one by one as they are generated: `push(id)` and, at the end, `flush()`."""
-        return TextStream(self, skip_special=skip_special)
+        return TextStream(self, skip_special=skip_special, continued=continued)
 
     def pieces(self, text: str) -> list[tuple[int, str, bytes]]:
-        """For display: each id of `text`, its piece as text (stray bytes as `\\xe4`), and the bytes it stands for."""
-        table = self._bytes_table()
-        return [(id, table[id].decode("utf-8", errors="backslashreplace"), table[id]) for id in self.encode(text)]
+        """For display: each id of `text`, its piece as text (stray bytes as `\\xe4`), and the bytes it stands for.
+
+        Pieces of `wordpiece` and of words have no bytes of their own: they are shown as the vocabulary writes them.
+        """
+        table, ids = self.bytes_table(), self.encode(text)
+        if table is None:
+            return [(id, self.token_of(id), self.token_of(id).encode("utf-8")) for id in ids]
+        return [(id, table[id].decode("utf-8", errors="backslashreplace"), table[id]) for id in ids]
 
     def token_bytes(self) -> npt.NDArray[np.int32]:
-        """How many UTF-8 bytes each id stands for, int32 [vocab_size]; 0 for special tokens."""
-        lengths = np.array([len(piece) for piece in self._bytes_table()], dtype=np.int32)
+        """How many UTF-8 bytes each id stands for, int32 [vocab_size]; 0 for special tokens, the unknown one too.
+
+        An estimate for `wordpiece` and for words, whose pieces have no bytes of their own (`spelling.py`). SentencePiece's
+        space before a text counts, so a text may come out one byte longer than it is.
+        """
+        table = self.bytes_table()
+        if table is None:
+            prefix = self._description["model"].get("continuing_subword_prefix") or ""
+            lengths = np.zeros(self.vocab_size, dtype=np.int32)
+            for token, id in self._vocabulary.items():
+                lengths[id] = estimated_bytes(token, prefix)
+        else:
+            lengths = np.array([len(piece) for piece in table], dtype=np.int32)
         lengths[list(self.special_ids)] = 0
         return lengths
 
-    def _bytes_table(self) -> list[bytes]:
-        if self._pieces is None:
-            raise GroundupError(
-                f"the pieces of this {self.algorithm} tokenizer do not stand for fixed bytes; "
-                "use one that works on bytes or characters"
-            )
-        return self._pieces
+    def bytes_table(self) -> list[bytes] | None:
+        """The bytes of each id, or None for a tokenizer whose pieces have none of their own."""
+        return self.spelling.table if self.spelling else None
+
+    def token_of(self, id: int) -> str:
+        """An id's token as the vocabulary writes it, such as `##ing`, `▁the` or `<0xE4>`."""
+        return self._tokens[self._checked_id(id)]
+
+    def library_offsets(self, text: str) -> list[tuple[int, int]]:
+        """The places (start, end) of the tokens of `text`, in characters, as the library keeps count of them."""
+        return self._reference.encode(_checked(text), add_special_tokens=False).offsets
 
     @cached_property
-    def _pieces(self) -> list[bytes] | None:
-        """The bytes of each id, or None for a tokenizer whose pieces have none of their own."""
-        decoder = json.dumps(self._description.get("decoder"))
-        if self._is_char:
-            spell = _spell_character
-        elif '"ByteLevel"' in decoder and '"Sequence"' not in decoder:
-            alphabet = byte_alphabet()
-
-            def spell(token: str) -> bytes:
-                try:
-                    return bytes([alphabet[character] for character in token])
-                except KeyError:  # no bytes in disguise: the library gives such a token out as it is written
-                    return token.encode("utf-8")
-        else:
-            return None
-        table = [b""] * self.vocab_size
+    def _tokens(self) -> list[str]:
+        tokens = [""] * self.vocab_size
         for token, id in self._vocabulary.items():
-            table[id] = token.encode("utf-8") if token in self._added else spell(token)
-        return table
+            tokens[id] = token
+        return tokens
+
+    @cached_property
+    def spelling(self) -> Spelling | None:
+        """What the ids spell, byte for byte; None for a tokenizer whose pieces have no bytes of their own."""
+        return find_spelling(self._description, self._vocabulary, self._added)
 
     def _checked_id(self, id: Any) -> int:
         if not 0 <= id < self.vocab_size:
             raise GroundupError(f"id {id} is not of this tokenizer, whose ids are 0 to {self.vocab_size - 1}")
         return int(id)
+
+    def same_score(self, ids: Sequence[int], others: Sequence[int]) -> bool:
+        """Whether a `unigram` model finds two ways to cut a text equally likely, up to rounding in 32 bits."""
+        vocab = self._description["model"]["vocab"]
+        first, second = (sum(vocab[id][1] for id in way) for way in (ids, others))
+        return abs(first - second) <= 2.0**-22 * (abs(first) + abs(second)) * max(1, len(ids)) ** 0.5
 
     # ---- what it is
 
@@ -258,8 +306,33 @@ class Tokenizer:
 
     @property
     def algorithm(self) -> str:
-        """`bpe`, `char`, or what the file calls its model, in lower case (`wordpiece`, `unigram`, `wordlevel`)."""
-        return "char" if self._is_char else self._description["model"]["type"].lower()
+        """`bpe`, `wordpiece`, `unigram`, `char` or `word`."""
+        kind = str(self._description["model"]["type"]).lower()
+        return "char" if self._is_char else "word" if kind == "wordlevel" else kind
+
+    def joinable_ids(self) -> set[int]:
+        """The ids that byte pairs can be made of: no special tokens, no added words, no bytes spelled `<0xE4>`."""
+        named_bytes = {id for token, id in self._vocabulary.items() if is_byte_name(token)}
+        return set(self._vocabulary.values()) - set(self._added.values()) - named_bytes
+
+    def to_json(self) -> str:
+        """The contents of `tokenizer.json`."""
+        return self._json
+
+    @cached_property
+    def stoi(self) -> dict[str, int]:
+        """String to id, as textbooks name it: each token as the vocabulary writes it, in the order of the ids."""
+        return dict(sorted(self._vocabulary.items(), key=lambda entry: entry[1]))
+
+    @cached_property
+    def itos(self) -> dict[int, str]:
+        """Id to string: the reverse of `stoi`."""
+        return {id: token for token, id in self.stoi.items()}
+
+    @property
+    def library(self) -> str:
+        """What long texts are encoded by: `gigatoken`, `tiktoken`, `numpy` or `tokenizers`."""
+        return self._fast.library if self._fast else "tokenizers"
 
     @property
     def is_fast(self) -> bool:
@@ -268,7 +341,7 @@ class Tokenizer:
 
     @property
     def pattern(self) -> str | None:
-        """The name of the pre-splitting pattern (`gpt2`, `qwen2`), or None when it is not one of ours."""
+        """The name of the pre-splitting pattern of a byte-pair tokenizer (`patterns.py`), or None when it is none of ours."""
         pattern = find_pattern(self._description.get("pre_tokenizer"))
         return pattern.name if pattern else None
 
@@ -292,50 +365,6 @@ class Tokenizer:
             return id if id in self.special_ids else None
         token = self.config[key]
         return self._vocabulary.get(token["content"] if isinstance(token, dict) else token)
-
-
-class TextStream:
-    """Turns ids into text one at a time and never gives out part of a character.
-
-    The texts of all `push` calls and of `flush`, joined, are what `decode` gives for all ids together.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, *, skip_special: bool = False) -> None:
-        self._tokenizer = tokenizer
-        self._skip_special = skip_special
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._ids: list[int] = []
-        self._given = ""
-
-    def push(self, id: int) -> str:
-        """Take one id; give the text that is certain now, possibly none."""
-        pieces = self._tokenizer._pieces
-        self._tokenizer._checked_id(id)
-        if self._skip_special and id in self._tokenizer.special_ids:
-            return ""
-        if pieces is not None:
-            return self._utf8.decode(pieces[id])
-        self._ids.append(id)
-        return self._new_text(self._tokenizer.decode(self._ids).rstrip("\ufffd"))
-
-    def flush(self) -> str:
-        """The end: what was held back, with U+FFFD for a character that never became whole."""
-        if self._tokenizer._pieces is not None:
-            return self._utf8.decode(b"", final=True)
-        return self._new_text(self._tokenizer.decode(self._ids))
-
-    def _new_text(self, text: str) -> str:
-        new, self._given = text[len(self._given) :], text
-        return new
-
-
-def _is_markup(token: str) -> bool:
-    return token[0] + token[-1] in ("<>", "[]")
-
-
-def _spell_character(token: str) -> bytes:
-    byte = _BYTE_NAME.fullmatch(token)
-    return bytes([int(byte[1], 16)]) if byte else token.encode("utf-8")
 
 
 def _checked(text: str) -> str:

@@ -347,7 +347,9 @@ def test_files_are_read_as_the_settings_say(tmp_path):
     clean(tmp_path / "rows.jsonl", tmp_path / "out", map={"text": "body"}, n_workers=1)
     assert [row["text"] for row in kept_rows(tmp_path / "out")] == ["from a row"]
     numbers = clean(tmp_path / "page.html", tmp_path / "page", n_workers=1)
-    assert [row["text"].strip() for row in kept_rows(tmp_path / "page")] == ["From a page, which is held by an element."]
+    assert [row["text"].strip() for row in kept_rows(tmp_path / "page")] == [
+        "From a page, which is held by an element."
+    ]
     assert numbers["unreadable"] == {}
     with pytest.raises(GroundupError, match="nothing could be read"):
         clean(tmp_path / "rows.jsonl", tmp_path / "none", map={"text": "bodi"}, n_workers=1)
