@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,16 @@ def test_many_units_at_once_are_the_units_one_by_one(tmp_path: Path, tokens_per_
     assert content(tmp_path / "at once") == found  # shards and the journal, which tells documents, bytes and hashes
     n_shards = len(found) - 1
     assert n_shards == 1 if tokens_per_shard == 10**6 else n_shards > {1: 60, 50: 20, 333: 5}[tokens_per_shard]
+
+
+def test_what_was_encoded_together_is_not_kept_for_one_row_of_it(tmp_path: Path) -> None:
+    """Rows of validation text come by ones, each a view of the ids of a million characters."""
+    writer = ShardWriter(tmp_path, Journal.open(tmp_path, "key"), "validation", EOS, np.dtype("<u2"), 1000)
+    group = np.arange(300_000, dtype=np.uint32)
+    kept = weakref.ref(group)
+    writer.add(group[70:75], True, 5)
+    del group
+    assert kept() is None
+    writer.finish()
+    (shard,) = tmp_path.glob("*.tokens")
+    assert np.frombuffer(shard.read_bytes()[32:44], "<u2").tolist() == [70, 71, 72, 73, 74, EOS]

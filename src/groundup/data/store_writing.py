@@ -152,7 +152,8 @@ class ShardWriter:
     def add(self, ids: np.ndarray, ends: bool, n_bytes: int) -> None:
         if not self._in_document:
             self._starts.append(self._n_tokens)
-        self._parts.append(ids)
+        # A copy: `ids` may be a view, and a few rows of validation text would keep all that was encoded with them.
+        self._parts.append(ids.astype(self._dtype))
         self._n_tokens += len(ids)
         if ends:
             self._parts.append(self._eos)

@@ -220,14 +220,14 @@ class _PartWriter:
     def __init__(self, file: BinaryIO, eos_id: int, dtype: np.dtype) -> None:
         self.n_units = 0  # none that could be skipped
         self._file = file
-        self._eos = np.array([eos_id], np.uint32)
+        self._eos = np.array([eos_id], dtype)
         self._dtype = dtype
         self._held: list[np.ndarray] = []
         self._n_held = 0
         self._sizes, self._n_bytes, self._ends = array("Q"), array("Q"), bytearray()
 
     def add(self, ids: np.ndarray, ends: bool, n_bytes: int) -> None:
-        self._held.append(ids)
+        self._held.append(ids.astype(self._dtype))  # a copy, as in `ShardWriter.add`
         if ends:
             self._held.append(self._eos)
         self._sizes.append(len(ids) + ends)
@@ -239,7 +239,7 @@ class _PartWriter:
 
     def _flush(self) -> None:
         if self._held:
-            self._file.write(np.concatenate(self._held).astype(self._dtype).data)
+            self._file.write(np.concatenate(self._held).data)
         self._held, self._n_held = [], 0
 
     def finish(self) -> dict[str, np.ndarray]:
