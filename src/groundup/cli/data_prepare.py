@@ -37,8 +37,8 @@ def command(text, tokenizer_name, out, reading, validation_fraction, threads, wo
 
     Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
 
-    Many files are prepared faster by --workers, on this machine, or with --slurm by a cluster; the tokens are the same to
-    the byte. With --slurm (extra groundup[scale]) the work is queued; the same command tells how far it is.
+    With many cores, --workers shares many files among processes: one alone reads some 40 MB of short rows a second, whatever
+    its --threads. With --slurm a cluster prepares them. The tokens are the same to the byte. With --slurm (extra groundup[scale]) the work is queued; the same command tells how far it is.
     """
     from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.progress import Terminal

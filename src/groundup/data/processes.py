@@ -1,7 +1,7 @@
 """Tasks of a preparation by several processes of this machine.
 
-One idea: whoever is free takes the next task. Reading and splitting text is Python's own work, which threads cannot
-share, so processes win where there is more than one file to read.
+One idea: whoever is free takes the next task. Threads share the encoding, but reading and splitting is Python's own work, which
+they cannot; so processes win where cores are many and rows short. On two cores they gain nothing: each loads the tokenizer.
 """
 
 from __future__ import annotations
