@@ -144,7 +144,7 @@ def test_what_a_worker_cannot_read_is_told_and_the_old_store_stays(
     out = tmp_path / "data"
     prepare(corpus / "0.jsonl", tokenizer, out)
     before = content(out)
-    with pytest.raises(GroundupError, match=r"1\.jsonl:62: field 'text' is not text"):
+    with pytest.raises(GroundupError, match=r"[12]\.jsonl:62: field 'text' is not text"):
         prepare(corpus, tokenizer, out, n_workers=2, tokens_per_shard=2000)
     after = {name: data for name, data in content(out).items() if not name.startswith("preparing/")}
     assert after == before

@@ -38,7 +38,8 @@ def command(text, tokenizer_name, out, reading, validation_fraction, threads, wo
     Interrupted, run the same command again: it goes on. Run on the same text, it finds its work done.
 
     With many cores, --workers shares many files among processes: one alone reads some 40 MB of short rows a second, whatever
-    its --threads. With --slurm a cluster prepares them. The tokens are the same to the byte. With --slurm (extra groundup[scale]) the work is queued; the same command tells how far it is.
+    its --threads. With --slurm (extra groundup[scale]) a cluster prepares them: the work is queued, and the same command
+    tells how far it is. The tokens are the same to the byte.
     """
     from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.progress import Terminal
