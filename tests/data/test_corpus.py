@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from groundup.core.errors import GroundupError
+from groundup.core.progress import Bar, Reporter
 from groundup.data.corpus import corpus_text
 from groundup.data.prepare import prepare
 
@@ -49,3 +51,26 @@ def test_a_sample_is_spread_over_the_corpus(tmp_path: Path) -> None:
 def test_paths_are_checked_at_once(tmp_path: Path) -> None:
     with pytest.raises(GroundupError, match="does not exist"):
         corpus_text(tmp_path / "nowhere")
+
+
+def test_progress_is_told_by_bytes_of_the_text(tmp_path):
+    """Both passes: counting over the files' bytes, then learning over the text's, up to the last quarter of a megabyte."""
+    (tmp_path / "a.txt").write_text("all of it is told. " * 100_000)
+    told: dict[str, list[float]] = {}
+
+    class Listener(Reporter):
+        @contextmanager
+        def bar(self, label, total, unit="", begun=0):
+            told[label] = [total, 0]
+
+            class Told(Bar):
+                def advance(self, amount=1, info=None):
+                    told[label][1] += amount
+
+            yield Told()
+
+    n_read = sum(map(len, corpus_text(tmp_path / "a.txt", reporter=Listener())))
+    assert 0.85 * 1_900_000 < n_read < 1_900_000
+    assert told["counting"] == [1_900_000, 1_900_000]
+    assert told["learning"][0] == 1_900_000
+    assert 1_600_000 < told["learning"][1] <= 1_900_000

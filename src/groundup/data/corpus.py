@@ -11,9 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from groundup.core.progress import QUIET, Reporter
 from groundup.data.reading import Reading
 from groundup.data.sources import Paths
 from groundup.data.split import TRAIN, sided_pieces, survey, utf8_bytes
+
+_TELL_EVERY = 1 << 18  # bytes
 
 
 def corpus_text(
@@ -29,26 +32,35 @@ def corpus_text(
     encoding: str | None = None,
     on_bad_row: Literal["stop", "skip"] = "stop",
     remarks: Counter[str] | None = None,
+    reporter: Reporter = QUIET,
 ) -> Iterator[str]:
     """Stream the training text under `paths`: whole documents, long ones in pieces.
 
     The settings (`Reading` tells those of the files) must be those given to `prepare`, so that both see the same split.
-    With `max_bytes`, an even sample of about that many bytes from all over the corpus. `remarks` hears what was left out.
+    With `max_bytes`, an even sample of about that many bytes from all over the corpus. `remarks` hears what was left out,
+    `reporter` how far counting is, and then how far whoever takes the texts is.
     Raises `GroundupError` at once for paths that cannot be read.
     """
     reading = Reading(text_field, separator, format, map or {}, encoding, on_bad_row)
     sources = reading.sources(paths, remarks)
-    found = survey(sources, reading, fraction=validation_fraction, seed=seed, remarks=remarks)
+    with reporter.bar("counting", sum(source.n_bytes for source in sources)) as bar:
+        found = survey(sources, reading, fraction=validation_fraction, seed=seed, remarks=remarks, advance=bar.advance)
 
     def texts() -> Iterator[str]:
         share = 1.0 if max_bytes is None else max_bytes / found.n_bytes
-        chance, left = random.Random(seed), max_bytes
-        for side, text, _ in sided_pieces(sources, reading, found):
-            if side == TRAIN and (share >= 1 or chance.random() < share):
-                yield text
-                if left is not None:
-                    left -= utf8_bytes(text)
-                    if left <= 0:
-                        return
+        chance, left, untold = random.Random(seed), max_bytes, 0
+        with reporter.bar("learning", found.n_bytes) as bar:
+            for side, text, _ in sided_pieces(sources, reading, found):
+                n_bytes = utf8_bytes(text)
+                untold += n_bytes
+                if untold >= _TELL_EVERY:
+                    bar.advance(untold)
+                    untold = 0
+                if side == TRAIN and (share >= 1 or chance.random() < share):
+                    yield text
+                    if left is not None:
+                        left -= n_bytes
+                        if left <= 0:
+                            return
 
     return texts()

@@ -57,6 +57,7 @@ def train_tokenizer(
         on_bad_row=on_bad_row,
         validation_fraction=validation_fraction,
         remarks=remarks,
+        reporter=reporter,
     )
     for what, count in sorted(remarks.items()):
         reporter.warn(f"{count:,} {what}")

@@ -58,13 +58,13 @@ class Difficulty:
 # The law: log(loss) is a weighted sum of `features`. Weights by `python benchmarks/forecast_fit.py fit`, from the runs in
 # benchmarks/data/forecast_runs.jsonl; docs/design/002-planner.md has the errors on texts left out of the fit.
 LAW = {
-    "constant": -0.814,
-    "trigram": 1.3861,
-    "bigram": 0.5299,
-    "size": 0.0911,
-    "repeats": 0.6476,
-    "together": -0.0136,
-    "memorising": 0.0401,
+    "constant": -0.9399,
+    "trigram": 1.4841,
+    "bigram": 0.5533,
+    "size": 0.0877,
+    "repeats": 0.5806,
+    "together": -0.0135,
+    "memorising": 0.0382,
 }
 REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6 (R*_D = 15.4): repeating is worth ever less new text
 
