@@ -121,3 +121,9 @@ def test_compiled_it_is_the_same(tiny_model, rows):
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
     found, wanted = scaled_and_not(torch.compile(linear_cross_entropy, dynamic=False), torch.float32)
     torch.testing.assert_close(found, wanted, atol=0, rtol=0)
+    hidden, weight, labels = tensors()
+    wanted = torch.autograd.grad(plain(hidden, weight, labels), (hidden, weight))
+    for logits_at_once in (5 * V, 20 * V):  # five blocks, the head's gradient in one product; two, a product each
+        loss = torch.compile(linear_cross_entropy, dynamic=False)(hidden, weight, labels, logits_at_once)
+        found = torch.autograd.grad(loss, (hidden, weight))
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
