@@ -104,5 +104,7 @@ def test_no_page_is_that_large(tmp_path: Path, monkeypatch) -> None:
 def test_without_the_library_even_a_folder_says_so(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "trafilatura", None)
     (tmp_path / "a.html").write_text("<p>x")
-    with pytest.raises(GroundupError, match=r"pip install trafilatura .the extra groundup.formats. has it"):
+    with pytest.raises(
+        GroundupError, match=r"pip install trafilatura lxml_html_clean .the extra groundup.formats. has it"
+    ):
         text_of(tmp_path)

@@ -33,7 +33,8 @@ def html_text(source: Source, file: BinaryIO, reading: Reading, remarks: Counter
     try:
         import trafilatura
     except ImportError:
-        raise missing_extra("trafilatura", "formats", f"reading {source}") from None
+        # With pip before 24.1 `pip install trafilatura` leaves out a part of lxml, and the import fails: the extra names it.
+        raise missing_extra("trafilatura lxml_html_clean", "formats", f"reading {source}") from None
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # what it cannot read is told here
     head = file.read(1 << 12)
     found = _CHARSET.search(head)
