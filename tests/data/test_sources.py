@@ -112,7 +112,10 @@ def test_a_format_can_be_said(tmp_path: Path) -> None:
 
 
 def test_token_files_say_how_they_are_read(tmp_path: Path) -> None:
-    with pytest.raises(GroundupError, match=r"train\.bin is a file of tokens.*data prepare .*train\.bin --tokenizer"):
+    with pytest.raises(
+        GroundupError,
+        match=r"train\.bin has the name of a file of tokens.*if it is one.*data prepare .*train\.bin --tokenizer",
+    ):
         list_sources(write(tmp_path / "train.bin", b"\x01\x00"))
     write(tmp_path / "a.txt")
     remarks: Counter[str] = Counter()

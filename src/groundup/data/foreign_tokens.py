@@ -219,7 +219,7 @@ def _check(ids: np.ndarray, files: Sequence[TokenFile], vocab_size: int) -> None
     if len(ids) and int(ids.max()) >= vocab_size:
         raise GroundupError(
             f"{files[0].path}{' and others' * (len(files) > 1)}: token {int(ids.max()):,} is outside this tokenizer's "
-            f"{vocab_size:,} entries, so another tokenizer made it; name that one"
+            f"{vocab_size:,} entries, so another tokenizer made it (name that one) or it is no file of tokens"
         )
 
 

@@ -229,7 +229,7 @@ class _Finder:
             raise GroundupError(f"{place}: {kind} is packed inside already; unpack the {compression} first")
         if _suffix(name) == TOKEN_SUFFIX and self._format is None:
             raise GroundupError(
-                f"{place} is a file of tokens, not text; make it a token store first: "
+                f"{place} has the name of a file of tokens (.bin, as nanoGPT's and llm.c's), not of text; if it is one: "
                 f"groundup data prepare {place} --tokenizer ITS_TOKENIZER --out data/"
             )
         return kind, compression
