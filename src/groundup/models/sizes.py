@@ -9,7 +9,8 @@ depends on it follows.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from groundup.core.errors import GroundupError
@@ -30,6 +31,7 @@ class Dial:
     n_heads: int
     vocab_size: int
     context_length: int
+    given: Mapping[str, Any] = field(default_factory=dict)  # fields that are given by hand, where sizes hang on them
 
 
 def config_for_size(
@@ -58,7 +60,7 @@ def config_for_size(
         d_head = given.pop("d_head", None) or _head_width(d_model, given.get("n_heads"))
         n_heads = given.pop("n_heads", None) or _number_of_heads(d_model, d_head)
         values |= {"d_head": d_head, "n_heads": n_heads}
-    values |= module.derived_sizes(Dial(depth, d_model, n_heads, vocab_size, context_length))
+    values |= module.derived_sizes(Dial(depth, d_model, n_heads, vocab_size, context_length, given))
     return module.Config.build(values | given, source=f"size {size}")
 
 
