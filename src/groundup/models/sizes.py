@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from groundup.core.errors import GroundupError
 from groundup.models.base import ModelConfig
 from groundup.models.discovery import architecture as architecture_module
@@ -62,6 +64,16 @@ def config_for_size(
         values |= {"d_head": d_head, "n_heads": n_heads}
     values |= module.derived_sizes(Dial(depth, d_model, n_heads, vocab_size, context_length, given))
     return module.Config.build(values | given, source=f"size {size}")
+
+
+# Fields that the tokenizer and the length of the text decide.
+_GIVEN = ("architecture", "vocab_size", "context_length", "bos_id", "eos_ids", "pad_id")
+
+
+def own_fields(architecture: str) -> dict[str, FieldInfo]:
+    """The fields of an architecture's configuration that `config_for_size` takes as overrides, by name."""
+    fields = architecture_module(architecture).Config.model_fields
+    return {name: field for name, field in fields.items() if name not in _GIVEN}
 
 
 def modern_sizes(dial: Dial) -> dict[str, Any]:
