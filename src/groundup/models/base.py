@@ -222,7 +222,7 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        return linear(hidden, self.head_weight)
+        return linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
 
     @property
     def head_weight(self) -> Tensor:
