@@ -43,7 +43,7 @@ class GGUFFile:
     def __init__(self, path: str | Path) -> None:
         """Read the header; raises GroundupError when the file is no GGUF, of another version, or cut short."""
         self.path = Path(path)
-        self._quants = _library()
+        self._quants = library()
         with open(self.path, "rb") as file:
             if file.read(4) != MAGIC:
                 raise GroundupError(f"{path} is no GGUF file: it does not begin with 'GGUF'")
@@ -153,7 +153,8 @@ class GGUFFile:
         )
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The `gguf` package; raises the error that names its extra where it is absent."""
     try:
         import gguf
     except ImportError:
