@@ -126,12 +126,12 @@ def _rows(tree: Node) -> list[tuple[str, str, str, str, str, str]]:
 def _facts(model: LanguageModel) -> list[tuple[str, str]]:
     config = model.config
     length, flops = config.context_length, model.flops_per_token()
-    grows = (flops - model.flops_per_token(1)) / flops
-    where = f"at a context of {length:,}" + (
-        f", {grows:.0%} of it for looking back" if grows else ", however long the text"
-    )
+    mixing = config.mixing_flops_per_token(length) / flops
+    where = f"at a context of {length:,}, {mixing:.0%} of it in attention" if mixing else "whatever the context"
+    active = config.active_matrix_parameters() - config.matrix_parameters() + config.n_parameters()
+    some = f"; {active:,} of them at work on a token" if active < config.n_parameters() else ""
     return [
-        ("parameters", f"{model.n_parameters():,}, without embeddings {model.n_parameters(embeddings=False):,}"),
+        ("parameters", f"{model.n_parameters():,}, without embeddings {model.n_parameters(embeddings=False):,}{some}"),
         ("arithmetic to train on a token", f"{readable_count(flops)} FLOPs {where}"),
         ("arithmetic to read or write one", f"{readable_count(flops / 3)} FLOPs (a third: forward only)"),
     ]
@@ -147,10 +147,16 @@ def _memory(model: LanguageModel) -> list[tuple[str, str, str]]:
     """Memory to run and to train, computing in fp32 and in bf16."""
     config, n = model.config, model.n_parameters()
     rows: list[tuple[str, Sequence[float]]] = [("to run: weights", [n * dtype.itemsize for dtype in _DTYPES])]
-    state = [config.state_bytes_per_token(dtype) for dtype in _DTYPES]
-    full = [each * config.context_length for each in state]
-    rows.append(("decode state, a token", state))
-    rows.append((f"decode state, a full context of {config.context_length:,}", full))
+    at_first, of_one, full = (
+        [config.state_bytes(n_read, dtype) for dtype in _DTYPES] for n_read in (0, 1, config.context_length)
+    )
+    grows = [one - none for one, none in zip(of_one, at_first, strict=True)]
+    if any(grows):
+        rows.append(("decode state, a token", grows))
+    if any(at_first):
+        rows.append(("decode state, however long the text", at_first))
+    if any(grows):
+        rows.append((f"decode state, a full context of {config.context_length:,}", full))
     rows.append(("to run: together", [n * dtype.itemsize + more for dtype, more in zip(_DTYPES, full, strict=True)]))
     parts = [training_memory_bytes(model, dtype=dtype) for dtype in _DTYPES]
     rows += [(f"to train: {name}", [part[name] for part in parts]) for name in parts[0]]

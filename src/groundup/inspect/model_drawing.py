@@ -65,6 +65,15 @@ class _Drawing:
         self.line((_FIRST, self.y + height - 8), (_STREAM, self.y + height - 8), (_STREAM, self.y + height + 14))
         self.y += height + 14
 
+    def beside_stream(self, node: Node, colour: str) -> None:
+        """A part that reads nothing of the stream and is added to it."""
+        height = self.box(_FIRST, self.y, node.name, _lines(node), colour, _count(node))
+        middle = self.y + height / 2
+        self.line((_STREAM, self.y), (_STREAM, self.y + height + 14))
+        self.line((_FIRST, middle), (_STREAM + 9, middle), arrow=True)
+        self.add(middle)
+        self.y += height + 14
+
     def add(self, y: float) -> None:
         """The sign of a sum on the stream."""
         self.shapes.append(
@@ -95,6 +104,8 @@ def model_drawing(model: LanguageModel) -> str:
         if node.name in kinds:
             first = kinds[node.name][0]
             _draw_block(drawing, node, blocks[first], block_structure(model, first))
+        elif node.name == "position_embedding":
+            drawing.beside_stream(node, _GREEN)
         else:
             drawing.on_stream(node, _GREEN if "embedding" in node.name or node.name == "head" else "#888888")
     if model.head is None:

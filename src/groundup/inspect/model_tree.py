@@ -41,6 +41,8 @@ class Part:
 def model_tree(model: LanguageModel) -> Node:
     """The whole model; modules without parameters are left out, a matrix used twice stands where it was first."""
     children = _children([model], set())
+    # What is embedded comes first, in whatever order a model was put together.
+    children = tuple(sorted(children, key=lambda child: "embedding" not in child.name))
     return Node(model.config.architecture, "", None, 1, sum(child.n_parameters for child in children), children)
 
 
