@@ -8,7 +8,6 @@ import torch
 from groundup.core.errors import GroundupError
 from groundup.generation.engine import Continuation, Engine, generate_ids
 from groundup.generation.sampling import SamplingSettings
-from groundup.models.state import DecodeState
 
 from .conftest import CONTEXT, VOCAB, decided_model
 
@@ -173,7 +172,7 @@ def test_the_engine_asks_only_three_things_of_a_state(model, monkeypatch):
 
         @staticmethod
         def join(states):
-            return Closed(DecodeState.join([state.inner for state in states]))
+            return Closed(states[0].inner.join([state.inner for state in states]))
 
     expected = generate_ids(model, PROMPTS, DRAWN, n_samples=2, batch_size=3)
     trunk, new_state = type(model).trunk, type(model).new_state

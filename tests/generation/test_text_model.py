@@ -39,7 +39,7 @@ class Script(torch.nn.Module):
     def unembed(self, hidden):
         return torch.nn.functional.one_hot(hidden[..., 0].long(), self.config.vocab_size).float()
 
-    def new_state(self, batch_size, max_length):
+    def new_state(self, batch_size, max_length=None):
         class State:
             n_read = 0
 

@@ -6,28 +6,28 @@ import pytest
 import torch
 
 from groundup.core.errors import GroundupError
-from groundup.models.state import GROWTH, DecodeState
+from groundup.models.state import GROWTH, KeyValueState
 
 
-def state_of(*lengths: int, max_length: int = 1000) -> DecodeState:
+def state_of(*lengths: int, max_length: int = 1000) -> KeyValueState:
     """Rows that have read 0, 1, 2, ... of their own: row r's key at position p is 100 r + p."""
     states = []
     for row, length in enumerate(lengths):
-        state = DecodeState.empty(1, 1, 1, 2, max_length, torch.float32, torch.device("cpu"))
+        state = KeyValueState.empty(1, 1, 1, 2, max_length, torch.float32, torch.device("cpu"))
         state.reserve(length)
         keys = (100 * row + torch.arange(length).float())[None, None, :, None].expand(1, 1, length, 2)
         state.append(0, keys, -keys)
         state.advance(length)
         states.append(state)
-    return DecodeState.join(states)
+    return KeyValueState.join(states)
 
 
-def keys_of(state: DecodeState) -> list[list[float]]:
+def keys_of(state: KeyValueState) -> list[list[float]]:
     return [state.keys[0, row, 0, :length, 0].tolist() for row, length in enumerate(state.lengths)]
 
 
 def test_memory_grows_with_the_text_and_keeps_it() -> None:
-    state = DecodeState.empty(2, 1, 1, 4, 600, torch.float32, torch.device("cpu"))
+    state = KeyValueState.empty(2, 1, 1, 4, 600, torch.float32, torch.device("cpu"))
     assert state.keys.numel() == 0
     capacities = []
     for n in range(600):
@@ -76,7 +76,7 @@ def test_select_and_join_carry_rows_whole() -> None:
     assert picked.lengths == [2, 1, 1]
     assert keys_of(picked) == [[200, 201], [100], [100]]
     assert picked.keys.shape[3] == 2, "rows left out take no room"
-    joined = DecodeState.join([picked, state])
+    joined = KeyValueState.join([picked, state])
     assert joined.lengths == [2, 1, 1, 3, 1, 2]
     assert keys_of(joined)[3:] == keys_of(state)
     assert state.select([]).batch_size == 0

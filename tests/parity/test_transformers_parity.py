@@ -5,16 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from groundup.checkpoints.model_folder import load_model, read_config, save_model
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_json
-from groundup.models import ModelConfig, architecture_names, build_model
-from groundup.models.gpt2 import Config as GPT2Config
-from groundup.models.qwen3 import Config as Qwen3Config
+from groundup.models import ModelConfig, architecture, build_model, model_types
 from groundup.tokenization.tokenizer import Tokenizer
 from groundup.tokenization.training import train_tokenizer
 
@@ -23,47 +23,23 @@ transformers = pytest.importorskip("transformers")
 TOLERANCE = 1e-4
 VOCAB = 300
 
-# Settings that a careless port gets right by accident are all set to something else here.
-OURS: dict[str, ModelConfig] = {
-    "gpt2": GPT2Config(
-        vocab_size=VOCAB, context_length=23, d_model=30, n_layers=3, n_heads=5, n_kv_heads=5, d_head=6, d_ff=70,
-        norm_eps=3e-4, dropout=0.25,
-    ),
-    "gpt2-untied": GPT2Config(
-        vocab_size=VOCAB, context_length=40, d_model=24, n_layers=2, n_heads=3, n_kv_heads=3, d_head=8, d_ff=96,
-        tie_embeddings=False,
-    ),
-    "qwen3": Qwen3Config(
-        vocab_size=VOCAB, context_length=64, d_model=36, n_layers=3, n_heads=6, n_kv_heads=2, d_head=10, d_ff=50,
-        tie_embeddings=False, norm_eps=1e-3, rope_theta=777.0,
-    ),
-    "qwen3-tied": Qwen3Config(
-        vocab_size=VOCAB, context_length=40, d_model=32, n_layers=2, n_heads=4, n_kv_heads=4, d_head=8, d_ff=64,
-        tie_embeddings=True,
-    ),
-}  # fmt: skip
 
-THEIRS = {
-    "gpt2": {
-        "model_type": "gpt2", "vocab_size": VOCAB, "n_positions": 23, "n_embd": 30, "n_layer": 3, "n_head": 5,
-        "n_inner": 70, "layer_norm_epsilon": 3e-4, "bos_token_id": 1, "eos_token_id": 2,
-    },
-    "gpt2-untied-default-width": {
-        "model_type": "gpt2", "vocab_size": VOCAB, "n_positions": 40, "n_embd": 24, "n_layer": 2, "n_head": 3,
-        "tie_word_embeddings": False, "activation_function": "gelu_pytorch_tanh", "bos_token_id": 1, "eos_token_id": 2,
-    },
-    "qwen3": {
-        "model_type": "qwen3", "vocab_size": VOCAB, "max_position_embeddings": 64, "hidden_size": 36,
-        "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 10,
-        "intermediate_size": 50, "rms_norm_eps": 1e-3, "eos_token_id": [2, 5],
-        "rope_parameters": {"rope_type": "default", "rope_theta": 777.0},
-    },
-    "qwen3-tied": {
-        "model_type": "qwen3", "vocab_size": VOCAB, "max_position_embeddings": 64, "hidden_size": 32,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16,
-        "intermediate_size": 64, "tie_word_embeddings": True,
-    },
-}  # fmt: skip
+def cases(kind: str) -> dict[str, Any]:
+    """What the files of `families/` hold under `kind`; a new family is a new file there."""
+    found: dict[str, Any] = {}
+    for path in sorted(FAMILIES.glob("*.yaml")):
+        for name, case in yaml.safe_load(path.read_text(encoding="utf-8")).get(kind, {}).items():
+            assert name not in found, f"two cases are called {name}"
+            found[name] = architecture(path.stem).Config(vocab_size=VOCAB, **case) if kind == "ours" else case
+    return found
+
+
+FAMILIES = Path(__file__).parent / "families"
+OURS: dict[str, ModelConfig] = cases("ours")
+THEIRS: dict[str, dict[str, Any]] = {name: {"vocab_size": VOCAB} | case for name, case in cases("theirs").items()}
+REFUSED = [
+    (name, setting, value) for name, each in cases("refused").items() for one in each for setting, value in one.items()
+]
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +106,9 @@ def test_theirs_opens_here(name: str, shard: str, tmp_path: Path, tokenizer: Tok
 
 
 def test_the_cases_cover_every_family() -> None:
-    assert {config.architecture for config in OURS.values()} == set(architecture_names())
-    assert {settings["model_type"] for settings in THEIRS.values()} == set(architecture_names())
+    known_elsewhere = {name: module for name, module in model_types().items() if not name.startswith("groundup_")}
+    assert {config.architecture for config in OURS.values()} == set(known_elsewhere.values())
+    assert {settings["model_type"] for settings in THEIRS.values()} == set(known_elsewhere)
 
 
 def test_decoding_token_by_token_matches_transformers(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -197,26 +174,7 @@ def test_old_and_new_rope_settings_mean_the_same(tmp_path: Path) -> None:
     assert thetas == [777.0, 777.0, 777.0, 10_000.0]
 
 
-@pytest.mark.parametrize(
-    ("name", "setting", "value"),
-    [
-        ("gpt2", "scale_attn_by_inverse_layer_idx", True),
-        ("gpt2", "reorder_and_upcast_attn", True),
-        ("gpt2", "scale_attn_weights", False),
-        ("gpt2", "activation_function", "relu"),
-        ("gpt2", "add_cross_attention", True),
-        ("gpt2", "attn_pdrop", 0.5),
-        ("qwen3", "rope_scaling", {"type": "linear", "factor": 2.0}),
-        ("qwen3", "rope_parameters", {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}),
-        ("qwen3", "use_sliding_window", True),
-        ("qwen3", "layer_types", ["full_attention", "sliding_attention", "full_attention"]),
-        ("qwen3", "hidden_act", "gelu"),
-        ("qwen3", "attention_bias", True),
-        ("qwen3", "attention_dropout", 0.1),
-        ("qwen3", "quantization_config", {"bits": 4}),
-        ("qwen3", "some_future_trick", 3),
-    ],
-)
+@pytest.mark.parametrize(("name", "setting", "value"), REFUSED)
 def test_what_we_do_not_have_is_refused_by_name(name: str, setting: str, value: object, tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", THEIRS[name] | {setting: value})
     with pytest.raises(GroundupError, match=setting) as error:

@@ -17,8 +17,8 @@ from groundup.checkpoints.hub import download, is_hub_name
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
-from groundup.models import LanguageModel, ModelConfig, architecture, architecture_names
-from groundup.models.weights import Row, WeightTable, eos_ids, eos_value, transformed
+from groundup.models import LanguageModel, ModelConfig, architecture, model_types
+from groundup.models.weights import Row, WeightTable, eos_ids, eos_value, to_ours, to_theirs
 from groundup.tokenization.tokenizer import Tokenizer
 
 DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -43,14 +43,18 @@ def save_model(
         raise GroundupError(f"{folder} is not empty and is not a model folder; choose another place for the model")
     _check_vocabulary(config, tokenizer)
     family = architecture(config.architecture)
-    rows = {row.theirs: row for row in family.WEIGHTS.expand(config.n_layers, config.tie_embeddings)}
+    rows = list(family.weights(config).expand(config.n_layers, config.tie_embeddings))
+    places = {name: (row, part) for row in rows for part, name in enumerate(row.sources)}
     ours = dict(model.named_parameters())
 
     def tensor(name: str) -> Tensor:
-        return transformed(ours[rows[name].ours].detach().to("cpu", dtype), rows[name]).contiguous()
+        row, part = places[name]
+        return to_theirs(ours[row.ours].detach(), row)[part].to("cpu", dtype).contiguous()
 
     with folder_written_atomically(folder) as place:
-        n_bytes = {name: ours[row.ours].numel() * dtype.itemsize for name, row in rows.items()}
+        n_bytes = {
+            name: ours[row.ours].numel() * dtype.itemsize // len(row.sources) for name, (row, _) in places.items()
+        }
         write_tensors(place, n_bytes, tensor, shard_bytes)
         # Older readers know `torch_dtype`, newer ones `dtype`; both accept the other.
         stored = {"dtype": DTYPE_NAMES[dtype], "torch_dtype": DTYPE_NAMES[dtype]}
@@ -78,7 +82,7 @@ def load_model(
         dtype = torch.bfloat16 if files.floating_dtypes() == {torch.bfloat16} else torch.float32
     with torch.device("meta"):
         model: LanguageModel = family.Model(config)
-    model.load_state_dict(_read_weights(model, files, family.WEIGHTS, folder, dtype), assign=True)
+    model.load_state_dict(_read_weights(model, files, family.weights(config), folder, dtype), assign=True)
     return model.set_dtype(dtype).to(device).eval(), tokenizer
 
 
@@ -90,11 +94,12 @@ def read_config(folder: str | Path) -> ModelConfig:
     values = read_json(folder / "config.json")
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
-    if values["model_type"] not in architecture_names():
-        error = unknown_name("model_type", values["model_type"], architecture_names())
+    families = model_types()
+    if values["model_type"] not in families:
+        error = unknown_name("model_type", values["model_type"], families)
         raise GroundupError(f"{folder / 'config.json'}: {error}")
     try:
-        config: ModelConfig = architecture(values["model_type"]).from_hugging_face(values)
+        config: ModelConfig = architecture(families[values["model_type"]]).from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
     generation = folder / "generation_config.json"
@@ -194,10 +199,11 @@ def _read_weights(
     config = model.config
     found = {table.their_name(name): name for name in files.names}
     found.pop(None, None)
-    rows = {row.theirs: row for row in table.expand(config.n_layers, config.tie_embeddings)}
-    if absent := [name for name in rows if name not in found]:
+    rows = list(table.expand(config.n_layers, config.tie_embeddings))
+    wanted = [name for row in rows for name in row.sources]
+    if absent := [name for name in wanted if name not in found]:
         raise GroundupError(f"{folder}: {_listed(absent, 'missing')}; the file is incomplete or of another model")
-    extra = sorted(set(found) - set(rows), key=str)
+    extra = sorted(set(found) - set(wanted), key=str)
     if config.tie_embeddings and table.head.theirs in extra:
         _check_tied(files, table, found, folder)
         extra.remove(table.head.theirs)
@@ -206,16 +212,18 @@ def _read_weights(
             f"{folder}: {_listed([found[name] for name in extra], 'unexpected')}; config.json has no place for it"
         )
     weights = {}
-    for name, row in rows.items():
-        stored = files.read(found[name])
-        _check_shape(stored, row, model.get_parameter(row.ours), files.file(found[name]), found[name])
+    for row in rows:
+        stored = [files.read(found[name]) for name in row.sources]
+        for tensor, name in zip(stored, row.sources, strict=True):
+            _check_shape(tensor, row, model.get_parameter(row.ours), files.file(found[name]), found[name])
         # A copy: the tensor read is a view of the file, which may be replaced while the model lives.
-        weights[row.ours] = transformed(stored, row).to(dtype, copy=True)
+        weights[row.ours] = to_ours(stored, row).to(dtype, copy=True, memory_format=torch.contiguous_format)
     return weights
 
 
 def _check_shape(stored: Tensor, row: Row, parameter: Tensor, file: Path, name: str) -> None:
-    expected = parameter.shape[::-1] if row.transpose else parameter.shape
+    expected = parameter.shape[1:] if row.n_experts else parameter.shape
+    expected = expected[::-1] if row.transpose else expected
     if stored.shape != expected:
         raise GroundupError(
             f"{file}: tensor {name} is {list(stored.shape)}, but config.json asks for {list(expected)}; "

@@ -8,7 +8,7 @@ of it.
 
 The engine knows nothing of what the state holds, so keys and values or a recurrent state serve alike.
 
-The rule of the context, for `context_length` = C:
+The rule of the context, for a model that reads at most C tokens (a recurrent one has no such limit):
 - a prompt longer than C tokens is read from its last C tokens (`Continuation.n_unread` counts the rest);
 - a text that outgrows C forgets all but its newest C // 2 tokens, which are read again from position 0, and goes on.
   Half, because reading again costs a pass over what is kept, and so is paid only once in C // 2 tokens.
@@ -127,7 +127,7 @@ class Engine:
         self._waiting = [row for row in self._waiting if row.text.finish is None]
         staying = [index for index, row in enumerate(self._running) if row.text.finish is None]
         # A text whose context is full leaves too, and comes back at once to be read again.
-        full = [self._running[i] for i in staying if len(self._running[i].window) > self._model.config.context_length]
+        full = [self._running[index] for index in staying if self._running[index].is_full]
         for row in full:
             row.slide()
         if self._use_cache:
@@ -169,7 +169,7 @@ class Engine:
         unique = {tuple(row.window): None for row in rows}
         places = {window: place for place, window in enumerate(unique)}
         tokens_UT = torch.tensor(list(unique), device=self._device)
-        state = self._model.new_state(len(unique), self._model.config.context_length)
+        state = self._model.new_state(len(unique))
         last_hidden_UD = self._model.trunk(tokens_UT, state)[:, -1]
         if len(unique) == len(rows):
             return last_hidden_UD, state
@@ -188,8 +188,9 @@ class _Row:
 
     def __init__(self, text: Continuation, config, device: torch.device) -> None:
         self.text = text
-        self.context_length: int = config.context_length
-        self.window = text.prompt[-self.context_length :]  # what the model has before it when it chooses the next token
+        self.max_length: int | None = config.max_length
+        # What the model has before it when it chooses the next token.
+        self.window = text.prompt[-(self.max_length or len(text.prompt)) :]
         text.n_unread = len(text.prompt) - len(self.window)
         self.generator = generator_for(text.settings.seed, text.sample, device)
         self.seen_V: Tensor | None = None
@@ -214,9 +215,15 @@ class _Row:
         if self.n_left == 0:
             self.text.finish = "length"
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the window has outgrown the context."""
+        return self.max_length is not None and len(self.window) > self.max_length
+
     def slide(self) -> None:
         """Forget all but the newest half of a context."""
-        self.window = self.window[-max(1, self.context_length // 2) :]
+        assert self.max_length is not None
+        self.window = self.window[-max(1, self.max_length // 2) :]
         self.text.n_slides += 1
 
 

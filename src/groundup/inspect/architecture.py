@@ -84,9 +84,9 @@ def _rows(model: LanguageModel) -> list[tuple[str, str, str, str, str]]:
 def _facts(model: LanguageModel) -> list[tuple[str, str]]:
     config, memory = model.config, training_memory_bytes(model)
     flops = model.flops_per_token()
-    in_attention = 12 * config.n_layers * config.n_heads * config.d_head * config.context_length
-    length, cache = f"{config.context_length:,}", config.state_bytes_per_token()
-    full_cache = readable_bytes(cache * config.context_length)
+    in_attention = config.mixing_flops_per_token(config.context_length)
+    length, cache = f"{config.context_length:,}", config.state_bytes(1)
+    full_cache = readable_bytes(config.state_bytes(config.context_length))
     return [
         ("parameters", f"{model.n_parameters():,}, without embeddings {model.n_parameters(embeddings=False):,}"),
         (

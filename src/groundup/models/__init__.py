@@ -4,12 +4,13 @@ Its one idea: a model is two functions, `trunk` (tokens to hidden vectors) and `
 over parameters whose names map one to one to the files other tools read.
 """
 
-from groundup.models.base import LanguageModel, ModelConfig
-from groundup.models.discovery import architecture, architecture_names, build_model
+from groundup.models.base import AttentionConfig, LanguageModel, ModelConfig
+from groundup.models.discovery import architecture, architecture_names, build_model, model_types
 from groundup.models.sizes import config_for_size
 from groundup.models.state import DecodeState
 
 __all__ = [
+    "AttentionConfig",
     "DecodeState",
     "LanguageModel",
     "ModelConfig",
@@ -17,4 +18,5 @@ __all__ = [
     "architecture_names",
     "build_model",
     "config_for_size",
+    "model_types",
 ]

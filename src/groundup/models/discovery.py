@@ -1,7 +1,14 @@
 """A name in a config is a module in this folder: `architecture: gpt2` is `models/gpt2.py`.
 
-There is no registry: a module that defines `Model` is an architecture. It gives `Config`, `Model` and, where files of
-other tools exist, `WEIGHTS`, `to_hugging_face` and `from_hugging_face`; the contract tests find it by themselves.
+There is no registry: a module that defines `Model` is an architecture. It gives
+
+- `Config` and `Model`;
+- `derived_sizes(dial)`, what follows from depth and width (sizes.py);
+- `MODEL_TYPES`, the names it has in a `config.json`, one of them its own; a name that begins with `groundup_` is known
+  to no other tool;
+- `weights(config)`, its `WeightTable`, and `to_hugging_face(config)`, `from_hugging_face(values)`.
+
+The contract tests find it by themselves.
 """
 
 from __future__ import annotations
@@ -26,6 +33,11 @@ def architecture(name: str) -> ModuleType:
     if name not in (names := architecture_names()):
         raise unknown_name("architecture", name, names)
     return _module(name)
+
+
+def model_types() -> dict[str, str]:
+    """The architecture of each `model_type` that a `config.json` may name."""
+    return {name: module for module in architecture_names() for name in _module(module).MODEL_TYPES}
 
 
 def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:

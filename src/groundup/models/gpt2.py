@@ -17,17 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundup.core.errors import GroundupError
-from groundup.models.base import LanguageModel, ModelConfig, Reading
+from groundup.models.base import AttentionConfig, LanguageModel, Reading
 from groundup.models.layers.attention import Attend
 from groundup.models.layers.embedding import Embedding
 from groundup.models.layers.feedforward import FeedForward
 from groundup.models.layers.linear import Linear, fill_normal
 from groundup.models.layers.norm import LayerNorm
-from groundup.models.state import DecodeState
+from groundup.models.sizes import Dial
 from groundup.models.weights import ForeignConfig, Row, WeightTable, eos_ids, eos_value
 
 
-class Config(ModelConfig):
+class Config(AttentionConfig):
     """Sizes of a GPT-2 model."""
 
     architecture: Literal["gpt2"] = "gpt2"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -72,8 +72,7 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
         heads = self.query_key_value(x_BTD).view(*x_BTD.shape[:2], 3, -1, self.d_head)
         q_BHTK, k_BHTK, v_BHTK = (part.transpose(1, 2) for part in heads.unbind(2))
-        if reading.state is not None:
-            k_BHTK, v_BHTK = reading.state.append(self.layer, k_BHTK, v_BHTK)
+        k_BHTK, v_BHTK = reading.keys_and_values(self.layer, k_BHTK, v_BHTK)
         dropout = self.dropout if self.training else 0.0
         out_BHTK = self.attend(q_BHTK, k_BHTK, v_BHTK, reading.mask, dropout)
         return self.output(out_BHTK.transpose(1, 2).flatten(2))
@@ -101,24 +100,13 @@ class Model(LanguageModel):
     config: Config
 
     def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.token_embedding = Embedding(config.vocab_size, config.d_model)
+        blocks = (Block(config, layer) for layer in range(config.n_layers))
+        super().__init__(config, blocks, LayerNorm(config.d_model, config.norm_eps))
         self.position_embedding = Embedding(config.context_length, config.d_model)
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
-        self.final_norm = LayerNorm(config.d_model, config.norm_eps)
-        self.head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size)
 
-    def trunk(
-        self, tokens_BT: Tensor, state: DecodeState | None = None, document_ids_BT: Tensor | None = None
-    ) -> Tensor:
-        reading = self.read(tokens_BT, state, document_ids_BT)
+    def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         hidden_BTD = self.token_embedding(tokens_BT) + self.position_embedding(reading.positions_BT)
-        hidden_BTD = F.dropout(hidden_BTD.to(self.compute_dtype), self.config.dropout, self.training)
-        for block in self.blocks:
-            hidden_BTD = block(hidden_BTD, reading)
-        if state is not None:
-            state.advance(tokens_BT.shape[1])
-        return self.final_norm(hidden_BTD)
+        return F.dropout(hidden_BTD.to(self.compute_dtype), self.config.dropout, self.training)
 
     def initialize(self, seed: int) -> None:
         """Fill the weights as GPT-2 did (Radford et al. 2018, section 4.1; 2019, section 2.3).
@@ -128,7 +116,7 @@ class Model(LanguageModel):
         zero, norms one.
         """
         generator, config = torch.Generator().manual_seed(seed), self.config
-        written = tuple(f"blocks.{i}.{part}.weight" for i in range(config.n_layers) for part in WRITING)
+        written = tuple(f"blocks.{i}.{part}.weight" for i in range(config.n_layers) for part in self.writing)
         for role, parameters in self.parameter_roles().items():
             for name, parameter in parameters:
                 if role == "vectors":
@@ -137,15 +125,15 @@ class Model(LanguageModel):
                     fill_normal(parameter, 0.02 / (2 * config.n_layers) ** 0.5 if name in written else 0.02, generator)
 
 
-def derived_sizes(n_layers: int, d_model: int, n_heads: int, vocab_size: int, context_length: int) -> dict[str, Any]:
+def derived_sizes(dial: Dial) -> dict[str, Any]:
     """The sizes that follow from depth, width and heads; see sizes.py."""
     # The feed-forward layer is four times as wide as the model, as in Vaswani et al. 2017, section 3.3.
-    return {"d_ff": 4 * d_model, "n_kv_heads": n_heads, "tie_embeddings": True}
+    return {"d_ff": 4 * dial.d_model, "n_kv_heads": dial.n_heads, "tie_embeddings": True}
 
 
-WRITING = ("attention.output", "feed_forward.down")
+MODEL_TYPES = ("gpt2",)
 
-WEIGHTS = WeightTable(
+_WEIGHTS = WeightTable(
     rows=(
         Row("token_embedding.weight", "transformer.wte.weight"),
         Row("position_embedding.weight", "transformer.wpe.weight"),
@@ -169,6 +157,11 @@ WEIGHTS = WeightTable(
     # The causal mask that files of 2019 carry beside the weights.
     ignored=r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)",
 )
+
+
+def weights(config: Config) -> WeightTable:
+    """The tensors of its files."""
+    return _WEIGHTS
 
 
 def to_hugging_face(config: Config) -> dict[str, Any]:

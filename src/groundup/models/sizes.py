@@ -9,6 +9,7 @@ depends on it follows.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from groundup.core.errors import GroundupError
@@ -20,6 +21,17 @@ WIDTH_PER_LAYER = 64
 DEEPEST = 96  # the depth of GPT-3 175B; beyond it somebody has mistyped
 
 
+@dataclass(frozen=True)
+class Dial:
+    """What one dial decides, whatever the architecture; `n_heads` is 0 where there is no attention."""
+
+    n_layers: int
+    d_model: int
+    n_heads: int
+    vocab_size: int
+    context_length: int
+
+
 def config_for_size(
     size: str | int, vocab_size: int, context_length: int, architecture: str = "qwen3", **overrides: Any
 ) -> ModelConfig:
@@ -28,25 +40,45 @@ def config_for_size(
     Raises GroundupError for a size that is none, and for sizes that do not fit together.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    module = architecture_module(architecture)
     for name in ("n_layers", "d_model", "n_heads", "d_head"):
         if given.get(name, 1) < 1:
             raise GroundupError(f"{name} {given[name]} must be at least 1")
     depth = given.pop("n_layers", None) or _depth(size)
     d_model = given.pop("d_model", WIDTH_PER_LAYER * depth)
-    d_head = given.pop("d_head", None) or _head_width(d_model, given.get("n_heads"))
-    n_heads = given.pop("n_heads", None) or _number_of_heads(d_model, d_head)
-    module = architecture_module(architecture)
-    values = {
+    values: dict[str, Any] = {
         "architecture": architecture,
         "vocab_size": vocab_size,
         "context_length": context_length,
         "n_layers": depth,
         "d_model": d_model,
-        "d_head": d_head,
-        "n_heads": n_heads,
     }
-    values |= module.derived_sizes(depth, d_model, n_heads, vocab_size, context_length)
+    n_heads = 0
+    if "n_heads" in module.Config.model_fields:
+        d_head = given.pop("d_head", None) or _head_width(d_model, given.get("n_heads"))
+        n_heads = given.pop("n_heads", None) or _number_of_heads(d_model, d_head)
+        values |= {"d_head": d_head, "n_heads": n_heads}
+    values |= module.derived_sizes(Dial(depth, d_model, n_heads, vocab_size, context_length))
     return module.Config.build(values | given, source=f"size {size}")
+
+
+def modern_sizes(dial: Dial) -> dict[str, Any]:
+    """What follows from depth, width and heads in the Llama family and its relatives: most take it as `derived_sizes`."""
+    n_heads = dial.n_heads
+    # Three matrices of 8/3 d_model have the parameters of two of 4 d_model (Shazeer 2020, section 2).
+    d_ff = max(64, 64 * round(8 * dial.d_model / 3 / 64))
+    return {
+        "d_ff": d_ff,
+        # Sharing key-value heads saves decode memory and costs a little quality (Ainslie et al. 2023, section 3): up
+        # to 12 layers that memory is small anyway; beyond, two heads share one, as in Qwen3 0.6B.
+        "n_kv_heads": n_heads // 2 if dial.n_layers > 12 and n_heads % 2 == 0 else n_heads,
+        # A head of its own costs memory but no arithmetic, and learns faster (modded-nanogpt and nanochat untie; not
+        # measured here). It is tied once it would hold more than the blocks, where sharing saves most (Press and
+        # Wolf 2017; MobileLLM, Liu et al. 2024, section 2.2).
+        "tie_embeddings": dial.vocab_size > dial.n_layers * (4 * dial.d_model + 3 * d_ff),
+        # Su et al. 2021, section 3.4.3; long contexts need longer waves (Xiong et al. 2023, section 2.1): Qwen3's.
+        "rope_theta": 10_000.0 if dial.context_length <= 4096 else 1_000_000.0,
+    }
 
 
 def _depth(size: str | int) -> int:

@@ -1,17 +1,18 @@
 """Weights under other names: one table of (our name, their name, transform) a family, used in both directions.
 
-A row with `{layer}` stands for every layer. The only transform so far is "transpose": the first GPT-2 kept its
-matrices as [in, out], and every file since does; it is its own inverse. Also here: reading another tool's config
-without ignoring anything in it.
+A row with `{layer}` stands for every layer. There are two transforms: "transpose" (the first GPT-2 kept its matrices as
+[in, out], and every file since does), and experts, which files keep apart and we as one stack. Also here: reading
+another tool's config without ignoring anything in it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from groundup.core.errors import GroundupError
@@ -19,11 +20,24 @@ from groundup.core.errors import GroundupError
 
 @dataclass(frozen=True)
 class Row:
-    """One weight (or one a layer, with `{layer}` in both names) here and there."""
+    """One weight (or one a layer, with `{layer}` in both names) here and there.
+
+    With `{expert}` in their name, ours is a stack [n_experts, ...] of theirs. `layers` says which layers have it, None
+    that all do.
+    """
 
     ours: str
     theirs: str
     transpose: bool = False
+    layers: tuple[int, ...] | None = None
+    n_experts: int = 0
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Their names of what this weight is made of: one, or one an expert."""
+        if self.n_experts:
+            return tuple(self.theirs.format(expert=expert) for expert in range(self.n_experts))
+        return (self.theirs,)
 
 
 @dataclass(frozen=True)
@@ -36,15 +50,16 @@ class WeightTable:
 
     rows: tuple[Row, ...]
     head: Row
-    prefix: str
+    prefix: str = ""
     ignored: str = r"(?!)"
 
     def expand(self, n_layers: int, tied: bool) -> Iterator[Row]:
         """The rows of a model with `n_layers` layers, one a tensor."""
         for row in self.rows:
             if "{layer}" in row.ours:
-                for layer in range(n_layers):
-                    yield Row(row.ours.format(layer=layer), row.theirs.format(layer=layer), row.transpose)
+                for layer in range(n_layers) if row.layers is None else row.layers:
+                    theirs = row.theirs.format(layer=layer, expert="{expert}")
+                    yield replace(row, ours=row.ours.format(layer=layer), theirs=theirs, layers=None)
             else:
                 yield row
         if not tied:
@@ -57,9 +72,16 @@ class WeightTable:
         return found if found == self.head.theirs or found.startswith(self.prefix) else self.prefix + found
 
 
-def transformed(tensor: Tensor, row: Row) -> Tensor:
-    """The tensor as the other side keeps it; the same function leads there and back."""
-    return tensor.t().contiguous() if row.transpose else tensor
+def to_theirs(tensor: Tensor, row: Row) -> list[Tensor]:
+    """Our tensor as their files keep it: one tensor for each of the row's `sources`."""
+    parts = tensor.unbind() if row.n_experts else (tensor,)
+    return [part.mT.contiguous() if row.transpose else part for part in parts]
+
+
+def to_ours(tensors: Sequence[Tensor], row: Row) -> Tensor:
+    """The inverse of `to_theirs`."""
+    parts = [tensor.mT if row.transpose else tensor for tensor in tensors]
+    return torch.stack(parts) if row.n_experts else parts[0]
 
 
 # Settings of a Hugging Face config that do not change what a model computes when it is run or trained here.

@@ -23,7 +23,7 @@ from groundup.data.batches import Progress
 from groundup.data.mixture import Mixture
 from groundup.data.store import SPLITS
 from groundup.evaluation.perplexity import Scores
-from groundup.models.base import LanguageModel
+from groundup.models.base import AttentionConfig, LanguageModel, ModelConfig
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan
 from groundup.tokenization.tokenizer import Tokenizer
@@ -88,8 +88,7 @@ def summarize(
         model={
             "layers": architecture.n_layers,
             "width": architecture.d_model,
-            "heads": f"{architecture.n_heads} ({architecture.n_kv_heads} for keys and values), {architecture.d_head} wide",
-            "feed-forward width": architecture.d_ff,
+            **_attention_sizes(architecture),
             "vocabulary": architecture.vocab_size,
             "context": f"{architecture.context_length} tokens",
             "embedding and head": "one matrix" if architecture.tie_embeddings else "two matrices",
@@ -205,3 +204,11 @@ def _next_commands(run: RunFolder, config: PretrainConfig, finished: bool) -> tu
         f"groundup inspect model {place}",
         f"groundup verify {place}",
     )
+
+
+def _attention_sizes(architecture: ModelConfig) -> dict[str, str | int]:
+    """What only a model with attention has."""
+    if not isinstance(architecture, AttentionConfig):
+        return {}
+    heads = f"{architecture.n_heads} ({architecture.n_kv_heads} for keys and values), {architecture.d_head} wide"
+    return {"heads": heads, "feed-forward width": architecture.d_ff}

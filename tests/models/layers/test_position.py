@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from groundup.models.layers.position import document_positions, rotary_angles, rotate
+from groundup.models.layers.position import Rotary, document_positions, rotate
 
 
 def test_positions_restart_with_each_document() -> None:
@@ -17,7 +17,7 @@ def test_positions_restart_with_each_document() -> None:
 
 def test_angles_by_hand() -> None:
     """Two pairs, base 100: a token turns the first by 1 radian and the second by 1/10."""
-    cos, sin = rotary_angles(torch.tensor([[0, 1, 5]]), 4, 100.0)
+    cos, sin = Rotary(4, 100.0).angles(torch.tensor([[0, 1, 5]]))
     assert cos.shape == sin.shape == (1, 3, 1, 2)
     turns = torch.tensor([[0.0, 0.0], [1.0, 0.1], [5.0, 0.5]])
     torch.testing.assert_close(cos[0, :, 0], turns.cos())
@@ -34,7 +34,7 @@ def test_lengths_stay_and_products_depend_on_the_distance_alone() -> None:
     q, k = torch.randn(2, 1, 1, 1, 32).unbind()
 
     def at(x: torch.Tensor, position: int) -> torch.Tensor:
-        return rotate(x, rotary_angles(torch.tensor([[position]]), 32, 10_000.0)).flatten()
+        return rotate(x, Rotary(32, 10_000.0).angles(torch.tensor([[position]]))).flatten()
 
     assert math.isclose(at(q, 77).norm(), q.norm(), rel_tol=1e-5)
     product = at(q, 9) @ at(k, 4)
@@ -45,6 +45,6 @@ def test_lengths_stay_and_products_depend_on_the_distance_alone() -> None:
 def test_far_positions_stay_exact_in_bf16() -> None:
     """Angles are fp32 whatever the model computes in: bf16 could not tell position 1000 from 1001."""
     x = torch.ones(1, 2, 1, 8, dtype=torch.bfloat16)
-    turned = rotate(x, rotary_angles(torch.tensor([[1000, 1001]]), 8, 10_000.0))
+    turned = rotate(x, Rotary(8, 10_000.0).angles(torch.tensor([[1000, 1001]])))
     assert turned.dtype == torch.bfloat16
     assert (turned[0, 0] - turned[0, 1]).abs().max() > 0.1

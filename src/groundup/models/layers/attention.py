@@ -28,18 +28,27 @@ LONGEST_PLAIN_CONTEXT = 1024
 
 
 def reference_attention(
-    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None
+    q_BHTK: Tensor,
+    k_BGSK: Tensor,
+    v_BGSK: Tensor,
+    mask: Tensor | None = None,
+    *,
+    scale: float | None = None,
+    softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention with its weights: (output [B, H, T, K], weights [B, H, T, S] that sum to 1 over S).
 
     `mask` is boolean, True where a query may look, broadcast to [B, H, T, S]; None means causal, the last query
-    seeing all keys.
+    seeing all keys. Scores are multiplied by `scale` (None: 1/sqrt(K)) and, with a `softcap` c, bent to c tanh(score/c)
+    (Gemma 2, Riviere et al. 2024, section 2).
     """
     n_queries, n_keys = q_BHTK.shape[2], k_BGSK.shape[2]
     share = q_BHTK.shape[1] // k_BGSK.shape[1]
     k_BHSK, v_BHSK = k_BGSK.repeat_interleave(share, dim=1), v_BGSK.repeat_interleave(share, dim=1)
     causal = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q_BHTK.device).tril(n_keys - n_queries)
-    scores = q_BHTK @ k_BHSK.transpose(-2, -1) / math.sqrt(q_BHTK.shape[-1])
+    scores = q_BHTK @ k_BHSK.transpose(-2, -1) * (q_BHTK.shape[-1] ** -0.5 if scale is None else scale)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     weights = scores.masked_fill(~(causal if mask is None else mask), -torch.inf).softmax(dim=-1)
     return weights @ v_BHSK, weights
 
@@ -52,17 +61,26 @@ def attention(
     mask: Tensor | None = None,
     causal: bool = True,
     dropout: float = 0.0,
+    scale: float | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """The output [B, H, T, K] of `reference_attention`, by the fastest way for this device, in the dtype of q.
 
     `mask` is boolean [B, 1, T, S], True where a query may look; with a mask `causal` is not consulted. Without one,
     `causal=True` needs S == T and `causal=False` lets every query see every key. `dropout` is the probability with
-    which a weight is dropped; the caller passes 0 outside training.
+    which a weight is dropped; the caller passes 0 outside training. A `softcap` takes the plain path: no kernel has it.
     """
     causal = causal and mask is None
     assert not causal or q_BHTK.shape[2] == k_BGSK.shape[2], "causal attention over a cache needs a mask"
     if q_BHTK.shape[2] == 1 and mask is None:
         causal = False
+    if softcap is not None:
+        if mask is None and not causal:
+            mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=q_BHTK.device)
+        assert not dropout, "soft-capped attention has no dropout"
+        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap)[0]
+    if scale is not None:
+        q_BHTK = q_BHTK * (scale * math.sqrt(q_BHTK.shape[-1]))  # every path below divides by that root
     compiles_for_cpu = q_BHTK.device.type == "cpu" and torch.compiler.is_compiling()
     if compiles_for_cpu and k_BGSK.shape[2] <= LONGEST_PLAIN_CONTEXT and not dropout:
         return _plain_blocks(q_BHTK, k_BGSK, v_BGSK, mask, causal)
@@ -182,7 +200,26 @@ def _causal_table(n: int) -> Tensor:
 class Attend(nn.Module):
     """`attention` as a module without parameters: the place where a hook can look at queries, keys and weights."""
 
+    def __init__(self, *, scale: float | None = None, softcap: float | None = None) -> None:
+        super().__init__()
+        self.scale, self.softcap = scale, softcap
+
     def forward(
         self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None, dropout: float = 0.0
     ) -> Tensor:
-        return attention(q_BHTK, k_BGSK, v_BGSK, mask=mask, causal=q_BHTK.shape[2] > 1, dropout=dropout)
+        return attention(
+            q_BHTK,
+            k_BGSK,
+            v_BGSK,
+            mask=mask,
+            causal=q_BHTK.shape[2] > 1,
+            dropout=dropout,
+            scale=self.scale,
+            softcap=self.softcap,
+        )
+
+    def reference(
+        self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same by `reference_attention`, with the weights [B, H, T, S] beside it."""
+        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=self.scale, softcap=self.softcap)

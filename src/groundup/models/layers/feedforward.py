@@ -42,13 +42,13 @@ def gelu(x: Tensor) -> Tensor:
 
 
 class SwiGLU(nn.Module):
-    """`down(silu(gate(x)) * up(x))` without biases; keeps shape [..., d_model] and dtype."""
+    """`down(silu(gate(x)) * up(x))`; keeps shape [..., d_model] and dtype."""
 
-    def __init__(self, d_model: int, d_ff: int) -> None:
+    def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
         super().__init__()
-        self.gate = Linear(d_model, d_ff)
-        self.up = Linear(d_model, d_ff)
-        self.down = Linear(d_ff, d_model)
+        self.gate = Linear(d_model, d_ff, bias)
+        self.up = Linear(d_model, d_ff, bias)
+        self.down = Linear(d_ff, d_model, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.silu(self.gate(x)) * self.up(x))

@@ -13,15 +13,20 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """`x / sqrt(mean(x^2) + eps) * weight` over the last axis; keeps shape and dtype."""
+    """`x / sqrt(mean(x^2) + eps) * weight` over the last axis; keeps shape and dtype.
 
-    def __init__(self, width: int, eps: float) -> None:
+    `offset` is added to the weight: 1 in the Gemma family, whose files store the distance of each gain from one.
+    """
+
+    def __init__(self, width: int, eps: float, offset: float = 0.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.eps = eps
+        self.offset = offset
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+        gain = self.weight.float() + self.offset if self.offset else self.weight.float()
+        return F.rms_norm(x.float(), self.weight.shape, gain, self.eps).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
@@ -42,3 +47,12 @@ class LayerNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, eps={self.eps}"
+
+
+def set_gain(module: nn.Module, gain: float) -> None:
+    """Let a norm begin with `gain` everywhere and no bias; anything else stays as it is."""
+    if isinstance(module, RMSNorm):
+        nn.init.constant_(module.weight, gain - module.offset)
+    elif isinstance(module, LayerNorm):
+        nn.init.constant_(module.weight, gain)
+        nn.init.zeros_(module.bias)

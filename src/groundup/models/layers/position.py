@@ -10,8 +10,12 @@ Shapes: B batch, T tokens, H heads, K numbers a head (d_head).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from groundup.models.layers.rope_scaling import RopeScaling
 
 
 def document_positions(document_ids_BT: Tensor) -> Tensor:
@@ -22,20 +26,49 @@ def document_positions(document_ids_BT: Tensor) -> Tensor:
     return index_T - torch.where(starts_BT, index_T, 0).cummax(dim=1).values
 
 
-def rotary_angles(positions_BT: Tensor, d_head: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [B, T, 1, K/2], fp32, of the angle of each pair at each position.
+Angles = tuple[Tensor, Tensor]  # cosines and sines [B or 1, T, 1, K/2], fp32
 
-    Pair p turns by `theta^(-2p/K)` radians a token: the first pairs tell neighbours apart, the last ones pages.
-    Made anew in every forward pass: a few thousand numbers, against a table that `model.to(bfloat16)` would spoil.
+
+@dataclass(frozen=True)
+class Rotary:
+    """Which angles a model turns by: `n_dims` numbers of a head in pairs, `theta` the base of their wavelengths.
+
+    Pair p turns by `theta^(-2p/n_dims)` radians a token: the first pairs tell neighbours apart, the last ones pages.
+    `scaling` stretches them for contexts longer than those trained on, see rope_scaling.py.
     """
-    exponents = torch.arange(0, d_head, 2, device=positions_BT.device, dtype=torch.float32) / d_head
-    angles = positions_BT[:, :, None, None].float() * (1.0 / theta**exponents)
-    return angles.cos(), angles.sin()
+
+    n_dims: int
+    theta: float
+    scaling: RopeScaling | None = None
+
+    def angles(self, positions_BT: Tensor) -> Angles:
+        """Cosines and sines of the angle of each pair at each position.
+
+        Made anew in every forward pass: a few thousand numbers, against a table that `model.to(bfloat16)` would spoil.
+        """
+        place = positions_BT.device
+        frequencies = self.theta ** -(torch.arange(0, self.n_dims, 2, device=place, dtype=torch.float32) / self.n_dims)
+        gain = 1.0
+        if self.scaling is not None:
+            frequencies, gain = self.scaling.apply(frequencies, self.n_dims, self.theta, positions_BT)
+        angles = positions_BT[:, :, None, None].float() * frequencies
+        return angles.cos() * gain, angles.sin() * gain
 
 
-def rotate(x_BTHK: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn the pairs of every head by the angles of its position; computed in fp32, returned in the dtype of x."""
+def check_pairs(d_head: int) -> None:
+    """Refuse a head that has no pairs to turn."""
+    if d_head % 2:
+        raise ValueError(f"d_head {d_head} is odd; rotary positions turn pairs of numbers, so it must be even")
+
+
+def rotate(x_BTHK: Tensor, angles: Angles) -> Tensor:
+    """Turn the pairs of every head by the angles of its position; computed in fp32, returned in the dtype of x.
+
+    Angles for fewer than K numbers turn the first of a head and leave the rest as they are.
+    """
     cos, sin = angles
-    first, second = x_BTHK.chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x_BTHK.dtype)
+    n_turned = 2 * cos.shape[-1]
+    turning, rest = x_BTHK[..., :n_turned], x_BTHK[..., n_turned:]
+    first, second = turning.chunk(2, dim=-1)
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x_BTHK.dtype)
+    return torch.cat((turned, rest), dim=-1) if rest.shape[-1] else turned
