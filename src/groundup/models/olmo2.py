@@ -77,6 +77,7 @@ class Model(LanguageModel):
         """Fill all weights; see initialization.py. The 2 L outputs that add up have gains of 1/sqrt(2 L)."""
         super().initialize(seed)
         for block in self.blocks:
+            assert isinstance(block, Block)
             for norm in (block.attention_norm, block.feed_forward_norm):
                 set_gain(norm, (2 * len(self.blocks)) ** -0.5)
 
