@@ -96,6 +96,11 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
     families = model_types()
     if values["model_type"] not in families:
+        if senses := [name for name in ("vision_config", "audio_config") if values.get(name)]:
+            raise GroundupError(
+                f"{folder / 'config.json'}: model_type {values['model_type']!r} reads more than text (it has a "
+                f"{senses[0]}); only language models open here, so use a text-only model of that family"
+            )
         error = unknown_name("model_type", values["model_type"], families)
         raise GroundupError(f"{folder / 'config.json'}: {error}")
     try:

@@ -27,6 +27,7 @@ from groundup.models.layers.attention import Attend
 from groundup.models.layers.embedding import Embedding
 from groundup.models.layers.linear import Linear, linear
 from groundup.models.layers.position import Angles, Rotary, document_positions
+from groundup.models.layers.softcap import soft_capped
 from groundup.models.state import DecodeState, KeyValueState
 
 Roles = dict[str, list[tuple[str, nn.Parameter]]]
@@ -123,6 +124,12 @@ class AttentionConfig(ModelConfig):
         return 2 * self.n_layers * self.n_kv_heads * self.d_head * dtype.itemsize * n_tokens
 
 
+def check_layers(name: str, layers: tuple[int, ...], n_layers: int) -> None:
+    """Refuse a list of layers that names one twice, out of order, or one that there is not."""
+    if list(layers) != sorted(set(layers)) or any(layer >= n_layers for layer in layers):
+        raise ValueError(f"{name} {list(layers)} must name layers from 0 to {n_layers - 1}, each once, in order")
+
+
 class Reading:
     """What all layers of one forward pass share: where the tokens stand, what they may see, what was read before."""
 
@@ -177,7 +184,8 @@ class LanguageModel(nn.Module, ABC):
     A model just made has no values in its weights; `build_model` and `load_model` fill them.
     """
 
-    # Matrices that write into the residual stream, as names within a block; see initialization.py.
+    # What writes into the residual stream, matrices or the norms behind them, as names within a block; these begin at
+    # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
 
     token_embedding: Embedding
@@ -190,6 +198,7 @@ class LanguageModel(nn.Module, ABC):
         self.config = config
         self.compute_dtype = torch.float32
         self.rotaries: tuple[Rotary, ...] = ()
+        self.logit_softcap: float | None = None  # what no logit passes, see softcap.py; every loss must ask for it
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = final_norm
@@ -222,7 +231,8 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        return linear(hidden, self.head_weight)
+        logits = linear(hidden, self.head_weight)
+        return logits if self.logit_softcap is None else soft_capped(logits, self.logit_softcap)
 
     @property
     def head_weight(self) -> Tensor:

@@ -23,6 +23,13 @@ PRE_NORMS = (
     Row("blocks.{layer}.attention_norm.weight", f"{_LAYER}.input_layernorm.weight"),
     Row("blocks.{layer}.feed_forward_norm.weight", f"{_LAYER}.post_attention_layernorm.weight"),
 )
+# Norms before and after both parts of a block, as in the Gemma family from the second generation on.
+SANDWICH_NORMS = (
+    Row("blocks.{layer}.attention_norm.weight", f"{_LAYER}.input_layernorm.weight"),
+    Row("blocks.{layer}.attention_post_norm.weight", f"{_LAYER}.post_attention_layernorm.weight"),
+    Row("blocks.{layer}.feed_forward_norm.weight", f"{_LAYER}.pre_feedforward_layernorm.weight"),
+    Row("blocks.{layer}.feed_forward_post_norm.weight", f"{_LAYER}.post_feedforward_layernorm.weight"),
+)
 HEAD_NORMS = (
     Row("blocks.{layer}.attention.query_norm.weight", f"{_LAYER}.self_attn.q_norm.weight"),
     Row("blocks.{layer}.attention.key_norm.weight", f"{_LAYER}.self_attn.k_norm.weight"),
@@ -90,6 +97,24 @@ def sizes_to(config: AttentionConfig) -> dict[str, Any]:
         "eos_token_id": eos_value(config.eos_ids),
         "pad_token_id": config.pad_id,
     }
+
+
+def full_layers_from(settings: ForeignConfig, n_layers: int, pattern: int) -> tuple[int, ...]:
+    """The layers that see all tokens, where the others see a window: those of `layer_types`, else each `pattern`th."""
+    kinds = settings.take("layer_types")
+    if kinds is None:
+        return tuple(range(pattern - 1, n_layers, pattern))
+    if len(kinds) != n_layers or set(kinds) - {"sliding_attention", "full_attention"}:
+        raise GroundupError(
+            f"config.json asks for layer_types {kinds}; {n_layers} of 'sliding_attention' and 'full_attention' are "
+            "supported here, one a layer"
+        )
+    return tuple(layer for layer, kind in enumerate(kinds) if kind == "full_attention")
+
+
+def layer_types(full_layers: tuple[int, ...], n_layers: int) -> list[str]:
+    """The inverse of `full_layers_from`."""
+    return ["full_attention" if layer in full_layers else "sliding_attention" for layer in range(n_layers)]
 
 
 # Their names of a scaling's numbers, and ours.
