@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from groundup.core.errors import GroundupError
 from groundup.models import build_model, config_for_size
 from groundup.models.gemma2 import from_hugging_face, to_hugging_face
 
@@ -45,7 +44,7 @@ GEMMA_2_2B = {
 def test_the_published_model() -> None:
     config = from_hugging_face(GEMMA_2_2B)
     assert config.n_parameters() == 2_614_341_888
-    assert config.full_layers == tuple(range(1, 26, 2))
+    assert config.windowed_layers == tuple(range(0, 26, 2))
     assert (config.attention_softcap, config.logit_softcap, config.query_pre_attn_scalar) == (50.0, 30.0, None)
     assert config.tie_embeddings
     assert from_hugging_face(to_hugging_face(config)) == config
@@ -58,12 +57,6 @@ def test_a_cap_that_is_null_is_none_and_an_absent_one_the_familys() -> None:
     assert (uncapped.attention_softcap, uncapped.logit_softcap) == (None, None)
     assert from_hugging_face(to_hugging_face(uncapped)) == uncapped
     assert from_hugging_face(GEMMA_2_2B | {"query_pre_attn_scalar": 144}).query_pre_attn_scalar == 144
-
-
-@pytest.mark.parametrize("layers", [(0, 0), (1, 0), (2,)])
-def test_layers_there_are_not_are_refused(layers: tuple[int, ...]) -> None:
-    with pytest.raises(GroundupError, match=r"full_layers .* from 0 to 1"):
-        config_for_size("d2", 50, 16, "gemma2", full_layers=layers)
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ GEMMA_3_1B = {
 def test_the_published_model() -> None:
     config = from_hugging_face(GEMMA_3_1B)
     assert config.n_parameters() == 999_885_952
-    assert config.full_layers == (5, 11, 17, 23)
+    assert [layer for layer in range(26) if config.window_of(layer) is None] == [5, 11, 17, 23]
     assert (config.rope_theta, config.window_rope_theta, config.window) == (1e6, 1e4, 512)
     assert config.eos_ids == (1, 106)
     assert from_hugging_face(to_hugging_face(config)) == config
@@ -68,7 +68,8 @@ def test_old_and_new_spellings_mean_the_same() -> None:
     }
     assert from_hugging_face(new) == old
     assert old.rope_scaling == RopeScaling(kind="linear", factor=8.0)
-    assert from_hugging_face(GEMMA_3_1B | {"sliding_window_pattern": 13}).full_layers == (12, 25)
+    config = from_hugging_face(GEMMA_3_1B | {"sliding_window_pattern": 13})
+    assert [config.window_of(layer) for layer in (11, 12, 13, 25)] == [512, None, 512, None]
 
 
 def test_a_model_that_sees_pictures_is_refused_with_the_reason(tmp_path: Path) -> None:
@@ -88,4 +89,5 @@ def test_a_model_that_sees_pictures_is_refused_with_the_reason(tmp_path: Path) -
 @pytest.mark.parametrize(("depth", "full"), [("d2", (1,)), ("d6", (5,)), ("d12", (5, 11)), ("d8", (5,))])
 def test_every_size_has_a_layer_that_sees_all(depth: str, full: tuple[int, ...]) -> None:
     config = config_for_size(depth, 50, 64, "gemma3")
-    assert (config.full_layers, config.window) == (full, 16)
+    assert tuple(layer for layer in range(config.n_layers) if config.window_of(layer) is None) == full
+    assert config.window == 16

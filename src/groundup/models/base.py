@@ -124,12 +124,6 @@ class AttentionConfig(ModelConfig):
         return 2 * self.n_layers * self.n_kv_heads * self.d_head * dtype.itemsize * n_tokens
 
 
-def check_layers(name: str, layers: tuple[int, ...], n_layers: int) -> None:
-    """Refuse a list of layers that names one twice, out of order, or one that there is not."""
-    if list(layers) != sorted(set(layers)) or any(layer >= n_layers for layer in layers):
-        raise ValueError(f"{name} {list(layers)} must name layers from 0 to {n_layers - 1}, each once, in order")
-
-
 class Reading:
     """What all layers of one forward pass share: where the tokens stand, what they may see, what was read before."""
 
@@ -188,6 +182,9 @@ class LanguageModel(nn.Module, ABC):
     # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
 
+    # Whether torch.compile can take the model as a whole, and gains by it.
+    compiles: ClassVar[bool] = True
+
     token_embedding: Embedding
     blocks: nn.ModuleList
     final_norm: nn.Module
@@ -231,7 +228,7 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        logits = linear(hidden, self.head_weight)
+        logits = linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
         return logits if self.logit_softcap is None else soft_capped(logits, self.logit_softcap)
 
     @property

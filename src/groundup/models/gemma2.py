@@ -13,37 +13,26 @@ import pydantic
 from torch import Tensor, nn
 
 from groundup.models import llama_files
-from groundup.models.base import AttentionConfig, LanguageModel, Reading, check_layers
+from groundup.models.base import LanguageModel, Reading
 from groundup.models.layers.embedding import scaled
 from groundup.models.layers.feedforward import GeGLU
 from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
-from groundup.models.layers.position import Rotary, check_pairs
-from groundup.models.layers.rope_scaling import RopeScaling
 from groundup.models.sizes import Dial, modern_sizes
 from groundup.models.weights import ForeignConfig, WeightTable
+from groundup.models.windowed_config import WindowedConfig, layer_types, windows_but_every
 
 
-class Config(AttentionConfig):
+class Config(WindowedConfig):
     """Sizes of a Gemma 2 model."""
 
     architecture: Literal["gemma2"] = "gemma2"  # pyright: ignore[reportIncompatibleVariableOverride]
     norm_eps: float = pydantic.Field(1e-6, gt=0, description="added to the mean square before its root is taken")
-    rope_theta: float = pydantic.Field(10_000.0, gt=0, description="base of the rotary wavelengths, in tokens")
-    rope_scaling: RopeScaling | None = pydantic.Field(None, description="how rotary positions are stretched")
-    window: int = pydantic.Field(4096, ge=1, description="tokens a token sees in most layers, itself among them")
-    full_layers: tuple[pydantic.NonNegativeInt, ...] = pydantic.Field(description="layers that see all tokens, from 0")
     query_pre_attn_scalar: int | None = pydantic.Field(
         None, ge=1, description="scores are divided by its root; None: d_head"
     )
     attention_softcap: float | None = pydantic.Field(50.0, gt=0, description="what no attention score passes")
     logit_softcap: float | None = pydantic.Field(30.0, gt=0, description="what no logit passes")
-
-    @pydantic.model_validator(mode="after")
-    def _possible(self) -> Config:
-        check_pairs(self.d_head)
-        check_layers("full_layers", self.full_layers, self.n_layers)
-        return self
 
     def matrix_parameters(self) -> int:
         return self.n_layers * (self.attention_parameters() + 3 * self.d_model * self.d_ff)
@@ -65,7 +54,7 @@ class Block(nn.Module):
         self.attention = GroupedQueryAttention(
             config,
             layer,
-            window=None if layer in config.full_layers else config.window,
+            window=config.window_of(layer),
             scale=(config.query_pre_attn_scalar or config.d_head) ** -0.5,
             softcap=config.attention_softcap,
         )
@@ -85,7 +74,7 @@ class Model(LanguageModel):
     def __init__(self, config: Config) -> None:
         blocks = (Block(config, layer) for layer in range(config.n_layers))
         super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps, offset=1.0))
-        self.rotaries = (Rotary(config.d_head, config.rope_theta, config.rope_scaling),)
+        self.rotaries = (config.rotary(),)
         self.logit_softcap = config.logit_softcap
 
     def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
@@ -93,9 +82,9 @@ class Model(LanguageModel):
 
 
 def derived_sizes(dial: Dial) -> dict[str, Any]:
-    """Those of the Llama family; every second layer sees all tokens, the others half the context, as published."""
-    full_layers = tuple(range(1, dial.n_layers, 2))
-    return modern_sizes(dial) | {"full_layers": full_layers, "window": max(1, dial.context_length // 2)}
+    """Those of the Llama family; every second layer sees half the context, as in the published models."""
+    windowed_layers = tuple(range(0, dial.n_layers, 2))
+    return modern_sizes(dial) | {"windowed_layers": windowed_layers, "window": max(1, dial.context_length // 2)}
 
 
 MODEL_TYPES = ("gemma2",)
@@ -124,9 +113,9 @@ def to_hugging_face(config: Config) -> dict[str, Any]:
         **llama_files.sizes_to(config),
         "hidden_activation": "gelu_pytorch_tanh",
         "rms_norm_eps": config.norm_eps,
-        **llama_files.rope_to(config.rope_theta, config.rope_scaling),
-        "sliding_window": config.window,
-        "layer_types": llama_files.layer_types(config.full_layers, config.n_layers),
+        **llama_files.rotary_to(config),
+        "sliding_window": config.window or 4096,  # a number is asked for even where no layer has it
+        "layer_types": layer_types(config),
         "query_pre_attn_scalar": config.query_pre_attn_scalar or config.d_head,
         "attn_logit_softcapping": config.attention_softcap,
         "final_logit_softcapping": config.logit_softcap,
@@ -138,7 +127,12 @@ def to_hugging_face(config: Config) -> dict[str, Any]:
 def from_hugging_face(values: dict[str, Any]) -> Config:
     """The configuration in a `config.json`; raises GroundupError naming what it asks for and we do not have."""
     # What the family takes where a setting is absent; null means none.
-    defaults = {"head_dim": 256, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+    defaults = {
+        "head_dim": 256,
+        "sliding_window": 4096,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+    }
     settings = ForeignConfig(defaults | values, without_effect="cache_implementation")
     settings.require("hidden_activation", "gelu_pytorch_tanh")
     # The first files named the wrong function here, and every tool took the right one.
@@ -146,14 +140,11 @@ def from_hugging_face(values: dict[str, Any]) -> Config:
     settings.require("attention_bias", False)
     settings.require("attention_dropout", 0.0)
     sizes = llama_files.sizes_from(settings, n_kv_heads=4, tied=True)
-    rope_theta, rope_scaling = llama_files.rope_from(settings)
     scalar = settings.take("query_pre_attn_scalar", 256)
     more = {
         "norm_eps": settings.take("rms_norm_eps", 1e-6),
-        "rope_theta": rope_theta,
-        "rope_scaling": rope_scaling,
-        "window": settings.take("sliding_window", 4096),
-        "full_layers": llama_files.full_layers_from(settings, sizes["n_layers"], pattern=2),
+        **llama_files.rotary_from(settings, sizes),
+        **windows_but_every(2, settings, sizes["n_layers"]),
         "query_pre_attn_scalar": None if scalar == sizes["d_head"] else scalar,
         "attention_softcap": settings.take("attn_logit_softcapping"),
         "logit_softcap": settings.take("final_logit_softcapping"),

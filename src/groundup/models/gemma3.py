@@ -14,38 +14,29 @@ from torch import Tensor, nn
 
 from groundup.core.errors import GroundupError
 from groundup.models import llama_files
-from groundup.models.base import AttentionConfig, LanguageModel, Reading, check_layers
+from groundup.models.base import LanguageModel, Reading
 from groundup.models.layers.embedding import scaled
 from groundup.models.layers.feedforward import GeGLU
 from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
-from groundup.models.layers.position import Rotary, check_pairs
-from groundup.models.layers.rope_scaling import RopeScaling
+from groundup.models.layers.position import Rotary
 from groundup.models.sizes import Dial, modern_sizes
 from groundup.models.weights import ForeignConfig, WeightTable
+from groundup.models.windowed_config import WindowedConfig, layer_types, windows_but_every
 
 PATTERN = 6  # every sixth layer sees all tokens
 
 
-class Config(AttentionConfig):
+class Config(WindowedConfig):
     """Sizes of a Gemma 3 model."""
 
     architecture: Literal["gemma3"] = "gemma3"  # pyright: ignore[reportIncompatibleVariableOverride]
     norm_eps: float = pydantic.Field(1e-6, gt=0, description="added to the mean square before its root is taken")
     rope_theta: float = pydantic.Field(1e6, gt=0, description="base of the wavelengths in layers that see all tokens")
-    rope_scaling: RopeScaling | None = pydantic.Field(None, description="how positions are stretched in those layers")
     window_rope_theta: float = pydantic.Field(1e4, gt=0, description="base of the wavelengths in layers with a window")
-    window: int = pydantic.Field(512, ge=1, description="tokens a token sees in most layers, itself among them")
-    full_layers: tuple[pydantic.NonNegativeInt, ...] = pydantic.Field(description="layers that see all tokens, from 0")
     query_pre_attn_scalar: int | None = pydantic.Field(
         None, ge=1, description="scores are divided by its root; None: d_head"
     )
-
-    @pydantic.model_validator(mode="after")
-    def _possible(self) -> Config:
-        check_pairs(self.d_head)
-        check_layers("full_layers", self.full_layers, self.n_layers)
-        return self
 
     def matrix_parameters(self) -> int:
         return self.n_layers * (self.attention_parameters() + 3 * self.d_model * self.d_ff)
@@ -59,7 +50,7 @@ class Block(nn.Module):
 
     def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
-        full = layer in config.full_layers
+        window = config.window_of(layer)
 
         def norm(width: int) -> RMSNorm:
             return RMSNorm(width, config.norm_eps, offset=1.0)
@@ -69,8 +60,8 @@ class Block(nn.Module):
             config,
             layer,
             norm=norm,
-            rotary=0 if full else 1,
-            window=None if full else config.window,
+            rotary=0 if window is None else 1,
+            window=window,
             scale=(config.query_pre_attn_scalar or config.d_head) ** -0.5,
         )
         self.feed_forward_norm, self.feed_forward_post_norm = norm(config.d_model), norm(config.d_model)
@@ -89,18 +80,18 @@ class Model(LanguageModel):
     def __init__(self, config: Config) -> None:
         blocks = (Block(config, layer) for layer in range(config.n_layers))
         super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps, offset=1.0))
-        everywhere = Rotary(config.d_head, config.rope_theta, config.rope_scaling)
-        self.rotaries = (everywhere, Rotary(config.d_head, config.window_rope_theta))
+        self.rotaries = (config.rotary(), Rotary(config.d_head, config.window_rope_theta))
 
     def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         return scaled(super().embed(tokens_BT, reading), self.config.d_model**0.5)
 
 
 def derived_sizes(dial: Dial) -> dict[str, Any]:
-    """Those of the Llama family; the last of every six layers, and the last of all, sees more than a quarter context."""
-    sixth = range(PATTERN - 1, dial.n_layers, PATTERN)
+    """Those of the Llama family; all but every sixth layer, and but the last of fewer, see a quarter of the context."""
+    full = range(min(PATTERN, dial.n_layers) - 1, dial.n_layers, PATTERN)
+    windowed_layers = tuple(layer for layer in range(dial.n_layers) if layer not in full)
     window = max(1, dial.context_length // 4)
-    return modern_sizes(dial) | {"full_layers": tuple(sixth) or (dial.n_layers - 1,), "window": window}
+    return modern_sizes(dial) | ({"windowed_layers": windowed_layers, "window": window} if windowed_layers else {})
 
 
 MODEL_TYPES = ("gemma3_text",)
@@ -136,8 +127,8 @@ def to_hugging_face(config: Config) -> dict[str, Any]:
         **rope,
         "rope_local_base_freq": config.window_rope_theta,
         "rope_parameters": both,
-        "sliding_window": config.window,
-        "layer_types": llama_files.layer_types(config.full_layers, config.n_layers),
+        "sliding_window": config.window or 4096,  # a number is asked for even where no layer has it
+        "layer_types": layer_types(config),
         "query_pre_attn_scalar": config.query_pre_attn_scalar or config.d_head,
         "attention_bias": False,
         "attention_dropout": 0.0,
@@ -146,7 +137,7 @@ def to_hugging_face(config: Config) -> dict[str, Any]:
 
 def from_hugging_face(values: dict[str, Any]) -> Config:
     """The configuration in a `config.json`; raises GroundupError naming what it asks for and we do not have."""
-    settings = ForeignConfig({"head_dim": 256} | values, without_effect="cache_implementation")
+    settings = ForeignConfig({"head_dim": 256, "sliding_window": 4096} | values, without_effect="cache_implementation")
     settings.require("hidden_activation", "gelu_pytorch_tanh")
     settings.require("attention_bias", False)
     settings.require("attention_dropout", 0.0)
@@ -155,9 +146,8 @@ def from_hugging_face(values: dict[str, Any]) -> Config:
     scalar = settings.take("query_pre_attn_scalar", 256)
     more = {
         "norm_eps": settings.take("rms_norm_eps", 1e-6),
-        **_rope_from(settings),
-        "window": settings.take("sliding_window", 4096),
-        "full_layers": llama_files.full_layers_from(settings, sizes["n_layers"], pattern),
+        **_rotary_from(settings, sizes),
+        **windows_but_every(pattern, settings, sizes["n_layers"]),
         "query_pre_attn_scalar": None if scalar == sizes["d_head"] else scalar,
     }
     config = Config.build(sizes | more, source="config.json")
@@ -165,7 +155,7 @@ def from_hugging_face(values: dict[str, Any]) -> Config:
     return config
 
 
-def _rope_from(settings: ForeignConfig) -> dict[str, Any]:
+def _rotary_from(settings: ForeignConfig, sizes: dict[str, Any]) -> dict[str, Any]:
     """The two rotary bases: a new file has `rope_parameters` for each kind of layer, an old one settings beside them."""
     parts = dict(settings.take("rope_parameters", {}))
     everywhere, window = parts.pop("full_attention", None), parts.pop("sliding_attention", None)
@@ -175,9 +165,9 @@ def _rope_from(settings: ForeignConfig) -> dict[str, Any]:
             "are supported here"
         )
     old = {name: settings.take(name) for name in ("rope_theta", "rope_scaling")}
-    rope_theta, rope_scaling = llama_files.rope_from(ForeignConfig(old | {"rope_parameters": everywhere}), 1e6)
-    old = {"rope_theta": settings.take("rope_local_base_freq"), "rope_parameters": window}
-    window_rope_theta, stretched = llama_files.rope_from(ForeignConfig(old), 1e4)
-    if stretched is not None:
+    found = llama_files.rotary_from(ForeignConfig(old | {"rope_parameters": everywhere}), sizes, theta=1e6)
+    beside = {"rope_local_base_freq": settings.take("rope_local_base_freq"), "rope_parameters": window}
+    near = llama_files.rotary_from(ForeignConfig(beside), sizes, theta=1e4, theta_name="rope_local_base_freq")
+    if near["rope_scaling"] is not None:
         raise GroundupError("config.json asks for rope_parameters that stretch layers with a window; not supported")
-    return {"rope_theta": rope_theta, "rope_scaling": rope_scaling, "window_rope_theta": window_rope_theta}
+    return found | {"window_rope_theta": near["rope_theta"]}
