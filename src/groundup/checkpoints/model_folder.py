@@ -99,6 +99,11 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
     families = model_types()
     if values["model_type"] not in families:
+        if senses := [name for name in ("vision_config", "audio_config") if values.get(name)]:
+            raise GroundupError(
+                f"{folder / 'config.json'}: model_type {values['model_type']!r} reads more than text (it has a "
+                f"{senses[0]}); only language models open here, so use a text-only model of that family"
+            )
         error = unknown_name("model_type", values["model_type"], families)
         raise GroundupError(f"{folder / 'config.json'}: {error}")
     try:
@@ -151,7 +156,9 @@ def resolve_model(name: str | Path) -> Path:
             f"{path} is neither a model folder (no config.json in it) nor a run with a model (no model/config.json)"
         )
     if path.exists():
-        raise GroundupError(f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors")
+        raise GroundupError(
+            f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors"
+        )
     if "/" in str(name) and is_hub_name(str(name)):
         return download(str(name), ["*.json", "*.safetensors", "*.jinja"], "model")
     raise GroundupError(

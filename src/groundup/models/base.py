@@ -27,6 +27,7 @@ from groundup.models.layers.attention import Attend
 from groundup.models.layers.embedding import Embedding
 from groundup.models.layers.linear import Linear, linear
 from groundup.models.layers.position import Angles, Rotary, document_positions
+from groundup.models.layers.softcap import soft_capped
 from groundup.models.state import DecodeState, KeyValueState
 
 Roles = dict[str, list[tuple[str, nn.Parameter]]]
@@ -177,7 +178,8 @@ class LanguageModel(nn.Module, ABC):
     A model just made has no values in its weights; `build_model` and `load_model` fill them.
     """
 
-    # Matrices that write into the residual stream, as names within a block; see initialization.py.
+    # What writes into the residual stream, matrices or the norms behind them, as names within a block; these begin at
+    # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
 
     # Whether torch.compile can take the model as a whole, and gains by it.
@@ -193,6 +195,7 @@ class LanguageModel(nn.Module, ABC):
         self.config = config
         self.compute_dtype = torch.float32
         self.rotaries: tuple[Rotary, ...] = ()
+        self.logit_softcap: float | None = None  # what no logit passes, see softcap.py; every loss must ask for it
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = final_norm
@@ -225,7 +228,8 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        return linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
+        logits = linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
+        return logits if self.logit_softcap is None else soft_capped(logits, self.logit_softcap)
 
     @property
     def head_weight(self) -> Tensor:
