@@ -134,7 +134,9 @@ class Reading:
         state: DecodeState | None = None,
         document_ids_BT: Tensor | None = None,
         angles: tuple[Angles, ...] = (),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype  # what the layers compute in, whatever the residual stream is kept in
         self.positions_BT = positions_BT  # int64, [1, T] when all rows agree; they restart with each document
         self.mask = mask  # boolean [B or 1, 1, T, S]; None is plain causal order
         self.state = state
@@ -220,7 +222,7 @@ class LanguageModel(nn.Module, ABC):
             hidden_BTD = block(hidden_BTD, reading)
         if state is not None:
             state.advance(tokens_BT.shape[1])
-        return self.final_norm(hidden_BTD)
+        return self.final_norm(hidden_BTD).to(self.compute_dtype)
 
     def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         """What goes into the first block, [B, T, D] in `compute_dtype`."""
@@ -287,7 +289,7 @@ class LanguageModel(nn.Module, ABC):
                 same_BTS = document_ids_BT[:, :, None] == document_ids_BT[:, None, :]
                 mask = (same_BTS & (order_T[:, None] >= order_T))[:, None]
         angles = tuple(rotary.angles(positions_BT) for rotary in self.rotaries)
-        return Reading(positions_BT, mask, state, document_ids_BT, angles)
+        return Reading(positions_BT, mask, state, document_ids_BT, angles, self.compute_dtype)
 
     def set_dtype(self, dtype: torch.dtype) -> LanguageModel:
         """Keep and compute everything in `dtype`: for inference, where no fp32 masters are needed. Gives itself."""
