@@ -1,9 +1,9 @@
 """The part of a block that works on each token alone: widen, bend, narrow again.
 
-`FeedForward` is the original form with GELU (Hendrycks and Gimpel 2016), exact or in GPT-2's tanh approximation. `SwiGLU`
-and `GeGLU` (Shazeer 2020, section 2) multiply two widenings, one of them through SiLU or GELU; with three matrices
-instead of two, a width of 8/3 d_model instead of 4 keeps the number of parameters. `FusedSwiGLU` keeps two of the three as
-one matrix.
+`FeedForward` is the original form; it bends by GELU (Hendrycks and Gimpel 2016), exact or in GPT-2's tanh approximation,
+or by the squared ReLU (So et al. 2021, "Primer"). `Gated` (Shazeer 2020, section 2) multiplies two widenings,
+one of them bent: by SiLU it is SwiGLU, by GELU GeGLU. With three matrices instead of two, a width of 8/3 d_model instead
+of 4 keeps the number of parameters. `FusedSwiGLU` keeps two of the three as one matrix.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def exact_gelu(x: Tensor) -> Tensor:
     return F.gelu(x)
 
 
+def relu_squared(x: Tensor) -> Tensor:
+    """The square of what is positive, 0 elsewhere; keeps shape and dtype."""
+    return F.relu(x).square()
+
+
 class FeedForward(nn.Module):
     """`down(bend(up(x)))`; keeps shape [..., d_model] and dtype."""
 
@@ -49,7 +54,7 @@ class FeedForward(nn.Module):
         return self.down(self.bend(self.up(x)))
 
 
-class GatedFeedForward(nn.Module):
+class Gated(nn.Module):
     """`down(bend(gate(x)) * up(x))`; keeps shape [..., d_model] and dtype."""
 
     def __init__(self, d_model: int, d_ff: int, bend: Callable[[Tensor], Tensor], *, bias: bool = False) -> None:
@@ -63,18 +68,11 @@ class GatedFeedForward(nn.Module):
         return self.down(self.bend(self.gate(x)) * self.up(x))
 
 
-class SwiGLU(GatedFeedForward):
-    """The gate bends by SiLU: Llama and its relatives."""
+class SwiGLU(Gated):
+    """`Gated` by SiLU, the feed-forward of the Llama family."""
 
     def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
         super().__init__(d_model, d_ff, F.silu, bias=bias)
-
-
-class GeGLU(GatedFeedForward):
-    """The gate bends by GELU, in its tanh approximation (the Gemma family) or `exact`."""
-
-    def __init__(self, d_model: int, d_ff: int, *, exact: bool = False, bias: bool = False) -> None:
-        super().__init__(d_model, d_ff, exact_gelu if exact else gelu, bias=bias)
 
 
 class FusedSwiGLU(nn.Module):
