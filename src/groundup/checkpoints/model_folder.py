@@ -44,19 +44,14 @@ def save_model(
         raise GroundupError(f"{folder} is not empty and is not a model folder; choose another place for the model")
     _check_vocabulary(config, tokenizer)
     family = architecture(config.architecture)
-    rows = list(family.weights(config).expand(config.n_layers, config.tie_embeddings))
-    places = {name: (row, part) for row in rows for part, name in enumerate(row.sources)}
     ours = dict(model.named_parameters())
-
-    def tensor(name: str) -> Tensor:
-        row, part = places[name]
-        return to_theirs(ours[row.ours].detach(), row)[part].to("cpu", dtype).contiguous()
-
+    tensors = {
+        name: part
+        for row in family.weights(config).expand(config.n_layers, config.tie_embeddings)
+        for name, part in zip(row.sources, to_theirs(ours[row.ours].detach(), row), strict=True)
+    }
     with folder_written_atomically(folder) as place:
-        n_bytes = {
-            name: ours[row.ours].numel() * dtype.itemsize // len(row.sources) for name, (row, _) in places.items()
-        }
-        write_tensors(place, n_bytes, tensor, shard_bytes)
+        write_tensors(place, tensors, dtype, shard_bytes)
         # Older readers know `torch_dtype`, newer ones `dtype`; both accept the other.
         stored = {"dtype": DTYPE_NAMES[dtype], "torch_dtype": DTYPE_NAMES[dtype]}
         write_json(place / "config.json", family.to_hugging_face(config) | stored)
