@@ -209,7 +209,7 @@ def test_missing_tensor(folder: Path) -> None:
 
 
 def test_many_missing_tensors_are_counted(folder: Path) -> None:
-    change_config(folder, num_hidden_layers=3)
+    change_config(folder, num_hidden_layers=3, layer_types=["full_attention"] * 3)
     message = refused(folder)
     assert "missing tensors model.layers.2.input_layernorm.weight" in message
     assert "and 8 more" in message
