@@ -20,7 +20,7 @@ from groundup.checkpoints.sources import ModelSource, build_from
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
-from groundup.models import LanguageModel, ModelConfig, architecture, model_types
+from groundup.models import LanguageModel, ModelConfig, architecture, known_elsewhere, model_types
 from groundup.models.weights import eos_ids, eos_value, to_theirs
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -163,22 +163,36 @@ def resolve_model(name: str | Path) -> Path:
 
 def default_card(config: ModelConfig) -> str:
     """A README.md that says what the model is and how to open it, readable by people and by the hub."""
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- groundup
-- {config.architecture}
----
-
+    return f"""{card_head(config.architecture)}
 A {config.architecture} language model of {config.n_parameters():,} parameters, made with Groundup: {config.n_layers}
 layers of width {config.d_model}, {config.vocab_size:,} tokens, context {config.context_length}.
 
-```python
+{card_usage(config.architecture)}"""
+
+
+def card_head(name: str) -> str:
+    """The beginning of a README.md of a model of an architecture: what the hub reads."""
+    library = "library_name: transformers\n" if known_elsewhere(name) else ""
+    return f"---\n{library}pipeline_tag: text-generation\ntags:\n- groundup\n- {name}\n---\n"
+
+
+def card_usage(name: str, place: str = ".") -> str:
+    """The end of a README.md: how to open a model of an architecture, lying at `place`."""
+    if known_elsewhere(name):
+        return f"""```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(".")
-tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained("{place}")
+tokenizer = AutoTokenizer.from_pretrained("{place}")
+```
+"""
+    return f"""No other tool has this architecture; Groundup opens it:
+
+```python
+import groundup as gu
+
+model = gu.load("{place}")
+print(model.generate("Once"))
 ```
 """
 

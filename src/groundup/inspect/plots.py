@@ -63,19 +63,6 @@ def line_chart(series: Sequence[Series], x_label: str, *, from_zero: bool = Fals
     return _svg(figure)
 
 
-def scatter_chart(x: Sequence[float], y: Sequence[float], names: Sequence[str], x_label: str, y_label: str) -> str:
-    """Named points in the plane, as an `<svg>` element."""
-    figure, axes = _figure((7.0, 5.2))
-    axes.scatter(x, y, s=12, color=COLOURS[0], linewidths=0)
-    for one_x, one_y, name in zip(x, y, names, strict=True):
-        axes.annotate(
-            *(name, (one_x, one_y)), xytext=(4, 3), textcoords="offset points", fontsize=8, color=_INK, parse_math=False
-        )
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    return _svg(figure)
-
-
 def bar_chart(labels: Sequence[str], values: Mapping[str, Sequence[float]], x_label: str) -> str:
     """A group of lying bars for each label, one for each name in `values`, as an `<svg>` element."""
     thickness = 0.8 / max(len(values), 1)
