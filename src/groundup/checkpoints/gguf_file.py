@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from groundup.checkpoints.gguf_header import GGUFFile, Stored
-from groundup.checkpoints.gguf_rope import rope_scaling_of_factors
-from groundup.checkpoints.gguf_settings import Family, config_from_gguf, family_of_file
+from groundup.checkpoints.gguf_rope import rope_of_factors
+from groundup.checkpoints.gguf_settings import ORIGINAL_CONTEXT, Family, config_from_gguf, family_of_file
 from groundup.checkpoints.gguf_tensors import Place, TensorMap, from_gguf, gguf_shape
 from groundup.checkpoints.sources import ModelSource
 from groundup.core.errors import GroundupError
@@ -110,8 +110,11 @@ def config_of(
     """
     values = config_from_gguf(family, fields, tensors, path) | _special_ids(fields)
     values["tie_word_embeddings"] = tied
+    original = values.pop(ORIGINAL_CONTEXT, None)
     if factors_P is not None:
-        values["rope_scaling"] = rope_scaling_of_factors(factors_P, values, path)
+        rope = values["rope_parameters"]
+        width = values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
+        values["rope_parameters"] = rope | rope_of_factors(factors_P, width, rope["rope_theta"], original, path)
     families = model_types()
     if values["model_type"] not in families:
         raise GroundupError(f"{path} is a {values['model_type']} model; this version has no such architecture")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from groundup.checkpoints.gguf_file import config_of
@@ -109,7 +108,7 @@ def export_gguf(
     _write(out, family, metadata | fields, planned, factors_P, source, reporter)
     comparison = None
     if verify:
-        comparison = compare_with_llama_cpp(out, source, type, reporter)
+        comparison = compare_with_llama_cpp(out, source, type, config.context_length, reporter)
     return Exported(out, out.stat().st_size, len(planned) + (factors_P is not None), comparison)
 
 
@@ -119,8 +118,9 @@ def _family(config: ModelConfig) -> tuple[Family, dict[str, Any]]:
     if family is None:
         known = ", ".join(sorted({name for one in FAMILIES for name in one.model_types}))
         ours = values["model_type"].startswith("groundup_")
+        kind = config.architecture if ours or values["model_type"] == config.architecture else values["model_type"]
         raise GroundupError(
-            f"a {config.architecture} model cannot be a GGUF file: llama.cpp has no such architecture (of those here it knows "
+            f"a {kind} model cannot be a GGUF file: llama.cpp has no such architecture (of those here it knows "
             f"{known}). Its model folder opens in Groundup{'' if ours else ' and in transformers'} as it is"
         )
     return family, values
@@ -146,6 +146,10 @@ def _plan(
     table = architecture(config.architecture).weights(config)
     rows: list[Row] = list(table.expand(config.n_layers, config.tie_embeddings))
     found = check_names(source, table, rows)
+    if config.tie_embeddings and family.needs_head:
+        [embedding] = [row.theirs for row in rows if row.ours == "token_embedding.weight"]
+        found[table.head.theirs] = found[embedding]
+        rows.append(table.head)
     planned: dict[str, _Planned] = {}
     for row in rows:
         for name in row.sources:
@@ -188,12 +192,19 @@ def _check_settings(
     fields = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in fields.items()}
     back = config_of(family, fields, tensors, config.tie_embeddings, factors_P, path)
     ours, theirs = config.model_dump(), back.model_dump()
-    for name in set(ours) - _NOT_IN_A_FILE:
+    for name in sorted(set(ours) - _NOT_IN_A_FILE):
+        if name == "rotary_share":  # what counts is the number of dimensions
+            ours[name], theirs[name] = (getattr(one, "n_turned", None) for one in (config, back))
         if not _same(ours[name], theirs.get(name)):
+            value, taken = (_brief(values.get(name)) for values in (ours, theirs))
             raise GroundupError(
-                f"this {config.architecture} model has {name} {ours[name]}, and llama.cpp, which takes it as {theirs.get(name)}, "
-                "has no setting for it: it cannot be a GGUF file. Its model folder opens in transformers as it is"
+                f"this {config.architecture} model cannot be a GGUF file: it has {name} {value}, and llama.cpp has no setting for "
+                f"it (it would compute with {taken}). The model folder opens in transformers as it is"
             )
+
+
+def _brief(value: Any) -> Any:
+    return {key: number for key, number in value.items() if number} if isinstance(value, dict) else value
 
 
 def _same(a: Any, b: Any) -> bool:

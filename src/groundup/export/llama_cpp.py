@@ -34,6 +34,7 @@ N_NEW, N_TOP = 8, 50
 # are multiplied with, to 8 bits. A tensor in the wrong place gives more than 1.
 TOLERANCE = {"f32": 0.005, "f16": 0.03, "bf16": 0.1, "q8_0": 0.3}
 _GREATEST = 10
+_LONGEST_CONTEXT = 256
 _LONGEST_SECONDS = 1800
 
 
@@ -50,28 +51,29 @@ class Comparison:
 
 
 def compare_with_llama_cpp(
-    path: str | Path, source: ModelSource, type: str = "f32", reporter: Reporter = QUIET
+    path: str | Path, source: ModelSource, type: str, context_length: int, reporter: Reporter = QUIET
 ) -> Comparison:
     """Run a GGUF file in llama.cpp and compare it with the model it was made from, which computes in float32 here.
 
-    `type` says how much difference is the type's own. Raises GroundupError that says what differs and by how much.
+    `type` says how much difference is the type's own, `context_length` how many tokens the file is for. Raises GroundupError that says what differs and by how much.
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise missing_extra("xllamacpp", "gguf", "comparing the file with llama.cpp (--no-verify leaves it out)")
     reporter.say("compared    with llama.cpp, which runs the file now")
-    tokenizer, config = source.tokenizer, source.config
+    tokenizer = source.tokenizer
     names = [tokenizer.token_of(id) for id in sorted(tokenizer.special_ids)[:3]]
     texts = [text for text in (*TEXTS, *HARD_TEXTS, *(f"a {name} b" for name in names)) if text]
-    n_new = min(N_NEW, config.context_length // 2)
-    prompts = [tokenizer.encode(text)[: config.context_length - n_new] for text in TEXTS]
+    longest = min(context_length, _LONGEST_CONTEXT)
+    n_new = min(N_NEW, longest // 2)
+    prompts = [tokenizer.encode(text)[: longest - n_new] for text in TEXTS]
     composed = [unicodedata.normalize("NFC", text) for text in texts]
     request = {
         "file": str(Path(path).resolve()),
-        "context_length": min(config.context_length, 512),
+        "context_length": longest,
         "texts": texts + composed,
-        "prompts": [prompt[-256:] for prompt in prompts],
+        "prompts": prompts,
         "n_new": n_new,
-        "n_top": min(N_TOP, config.vocab_size),
+        "n_top": min(N_TOP, source.config.vocab_size),
     }
     answer = _ask(request)
     n_normalized = _compare_ids(path, source, texts, composed, answer["ids"])
