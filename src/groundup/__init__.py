@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from groundup.data.reading_records import read_records
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
+    from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
@@ -57,6 +58,7 @@ _HOME = {
     "Tokenizer": "tokenization.tokenizer",
     "clean": "data.cleaning.clean",
     "compare_tokenizers": "inspect.tokenizer_comparison",
+    "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
@@ -89,6 +91,7 @@ __all__ = [
     "Tokenizer",
     "clean",
     "compare_tokenizers",
+    "export_gguf",
     "extend_vocabulary",
     "import_tokenizer",
     "inspect_corpus",
