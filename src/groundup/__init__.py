@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from groundup.export.verify import verify_with_transformers
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
+    from groundup.pretraining.comparison import compare_architectures
     from groundup.pretraining.extend import extend_vocabulary
     from groundup.pretraining.pretrain import pretrain, resume
     from groundup.pretraining.preview import plan
@@ -56,6 +57,7 @@ _HOME = {
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
     "clean": "data.cleaning.clean",
+    "compare_architectures": "pretraining.comparison",
     "compare_tokenizers": "inspect.tokenizer_comparison",
     "extend_vocabulary": "pretraining.extend",
     "import_tokenizer": "tokenization.imports.files",
@@ -88,6 +90,7 @@ __all__ = [
     "TokenStore",
     "Tokenizer",
     "clean",
+    "compare_architectures",
     "compare_tokenizers",
     "extend_vocabulary",
     "import_tokenizer",
