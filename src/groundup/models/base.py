@@ -180,6 +180,9 @@ class LanguageModel(nn.Module, ABC):
     # Matrices that write into the residual stream, as names within a block; see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
 
+    # Whether torch.compile can take the model as a whole, and gains by it.
+    compiles: ClassVar[bool] = True
+
     token_embedding: Embedding
     blocks: nn.ModuleList
     final_norm: nn.Module
@@ -222,7 +225,7 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        return linear(hidden, self.head_weight)
+        return linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
 
     @property
     def head_weight(self) -> Tensor:

@@ -17,6 +17,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.corpus import corpus_text
+from groundup.data.reading import Reading
 from groundup.tokenization.extension import Extension, extend_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -59,7 +60,7 @@ def extend_vocabulary(
     if folder is not None and out.resolve() in (folder.resolve(), Path(model).resolve()):
         raise GroundupError(f"{out} is the model itself; choose another folder for the extended one")
     tokenizer = open_tokenizer(folder if folder is not None else model, reporter=reporter)
-    fields: dict[str, Any] = {"text_field": text_field, "separator": separator, "validation_fraction": 0.0}
+    fields: dict[str, Any] = {"reading": Reading(text_field, separator), "validation_fraction": 0.0}
     held_out: list[str] = []
     pieces = corpus_text(text, max_bytes=_MOST_BYTES, **fields)
     extension = extend_tokenizer(tokenizer, _without_a_tenth(pieces, held_out), add, reporter=reporter)

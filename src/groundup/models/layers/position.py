@@ -55,10 +55,11 @@ class Rotary:
         return angles.cos() * gain, angles.sin() * gain
 
 
-def check_pairs(d_head: int) -> None:
-    """Refuse a head that has no pairs to turn."""
-    if d_head % 2:
-        raise ValueError(f"d_head {d_head} is odd; rotary positions turn pairs of numbers, so it must be even")
+def check_pairs(n_turned: int, name: str = "d_head") -> None:
+    """Refuse a head that has no pairs to turn; `name` says what the number is."""
+    if n_turned % 2 or n_turned < 2:
+        odd = "odd" if n_turned % 2 else "too few"
+        raise ValueError(f"{name} {n_turned} is {odd}; rotary positions turn pairs of numbers, so it must be even")
 
 
 def rotate(x_BTHK: Tensor, angles: Angles) -> Tensor:
