@@ -136,31 +136,21 @@ FAMILIES = (
 )  # fmt: skip
 
 # Keys that say nothing of what is computed.
-_WITHOUT_EFFECT = (
-    "vocab_size",
-    "rope.scaling.finetuned",
-    "tensor_data_layout",
-    "attention.causal",
-    "parallel_residual",
-)
+_WITHOUT_EFFECT = ("vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "attention.causal", "parallel_residual")
 
 
 class Fields:
     """The keys of a file that belong to its family, taken one by one; `finish` refuses what nobody took."""
 
     def __init__(self, fields: dict[str, Any], family: str, path: Path) -> None:
-        self._left = {
-            key.removeprefix(f"{family}."): value for key, value in fields.items() if key.startswith(f"{family}.")
-        }
+        self._left = {key.removeprefix(f"{family}."): value for key, value in fields.items() if key.startswith(f"{family}.")}
         self._family, self._path = family, path
 
     def take(self, key: str, default: Any = None) -> Any:
         """A setting's value as one would write it (float32 numbers by their shortest decimal), or `default`."""
         value = self._left.pop(key, None)
         if value is None and default is ...:
-            raise GroundupError(
-                f"{self._path} has no {self._family}.{key}, which this family needs; get the file again"
-            )
+            raise GroundupError(f"{self._path} has no {self._family}.{key}, which this family needs; get the file again")
         if isinstance(value, list):
             if len(set(value)) != 1:
                 raise GroundupError(

@@ -45,9 +45,7 @@ class TensorMap:
     def _names(self) -> Any:
         gguf = library()
         [architecture] = [key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == self._family.name]
-        return gguf.get_tensor_name_map(
-            architecture, self._values.get("num_hidden_layers", self._values.get("n_layer"))
-        )
+        return gguf.get_tensor_name_map(architecture, self._values.get("num_hidden_layers", self._values.get("n_layer")))
 
     def place(self, name: str) -> Place:
         """The place of a tensor by its Hugging Face name; raises GroundupError when GGUF has none for it."""

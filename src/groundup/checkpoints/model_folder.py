@@ -151,9 +151,7 @@ def resolve_model(name: str | Path) -> Path:
             f"{path} is neither a model folder (no config.json in it) nor a run with a model (no model/config.json)"
         )
     if path.exists():
-        raise GroundupError(
-            f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors"
-        )
+        raise GroundupError(f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors")
     if "/" in str(name) and is_hub_name(str(name)):
         return download(str(name), ["*.json", "*.safetensors", "*.jinja"], "model")
     raise GroundupError(

@@ -6,8 +6,10 @@ loss against tokens what a text gives; the speed of writing by length shows what
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 
@@ -79,12 +81,16 @@ def comparison_page(found: Comparison) -> str:
         f"budget ({found.budget}), and as near to {found.target_parameters:,} parameters as each can be built. Each was trained "
         "alone, with the batch, the arithmetic and the learning rates of its own plan."
     )
+    guessing = (
+        f"In nats a token; guessing among {found.vocab_size:,} tokens has {math.log(found.vocab_size):.2f}, and what is worse "
+        "than that is cut off."
+    )
     writing = [Series(m.name, list(m.writing_speed), list(m.writing_speed.values()), marked=True) for m in found.models]
     speed = _chart("Tokens a second, by how much was read", writing, "tokens in the text", from_zero=True, log_x=True)
     samples = "".join(_sample(model.name, *model.sample) for model in found.models if model.sample)
     body = (
         f"<h1>{escape(', '.join(header[1:]))}</h1><p class='soft'>{escape(shared)}</p>{table(_rows(found), header)}"
-        f"<h2>Learning</h2><div class='charts'>{_learning(found)}</div>"
+        f"<h2>Learning</h2><p class='soft'>{escape(guessing)}</p><div class='charts'>{_learning(found)}</div>"
         "<h2>Writing</h2><p class='soft'>One text at a time, in fp32. Attention looks back at everything; a recurrent state "
         f"does not grow.</p><div class='charts'>{speed}{table(_speeds(found), header)}</div>"
         + (f"<h2>What they write</h2><div class='pair'>{samples}</div>" if samples else "")
@@ -105,7 +111,7 @@ def _learning(found: Comparison) -> str:
                     Series(model.name, [one[x] for one in points], [one[2] for one in points], marked=is_looks)
                 )
             if any(len(curve.x) for curve in curves):
-                charts += _chart(f"{title} against {against}", curves, x_label)
+                charts += _chart(f"{title} against {against}", curves, x_label, y_max=math.log(found.vocab_size) + 0.3)
     return charts
 
 
@@ -128,6 +134,7 @@ def _rows(found: Comparison) -> list[tuple[str, ...]]:
         "validation loss": lambda m: "–" if m.val_loss is None else f"{m.val_loss:.4f}",
         "bits per byte": lambda m: "–" if m.val_bits_per_byte is None else f"{m.val_bits_per_byte:.4f}",
         "parameters": lambda m: f"{m.n_parameters:,}",
+        "off those asked for": lambda m: f"{m.n_parameters / found.target_parameters - 1:+.1%}",
         "of them in blocks": lambda m: f"{m.n_block_parameters:,}",
         "layers x width": lambda m: f"{m.n_layers} x {m.d_model:,}",
         "tokens read": lambda m: "–" if m.n_tokens is None else readable_count(m.n_tokens),
@@ -148,6 +155,5 @@ def _speeds(found: Comparison) -> list[tuple[str, ...]]:
     ]
 
 
-def _chart(title: str, curves: list[Series], x_label: str, *, from_zero: bool = False, log_x: bool = False) -> str:
-    chart = line_chart(curves, x_label, from_zero=from_zero, log_x=log_x)
-    return f"<figure><figcaption>{escape(title)}</figcaption>{chart}</figure>"
+def _chart(title: str, curves: list[Series], x_label: str, **how: Any) -> str:
+    return f"<figure><figcaption>{escape(title)}</figcaption>{line_chart(curves, x_label, **how)}</figure>"

@@ -137,9 +137,7 @@ def _content(path: Path) -> bytes:
 
 def _kind(data: bytes, path: Path) -> str:
     if data[:4] == b"GGUF":
-        raise GroundupError(
-            f"{path} is a GGUF file; rename it to end in .gguf and give it where a tokenizer is asked for"
-        )
+        raise GroundupError(f"{path} is a GGUF file; rename it to end in .gguf and give it where a tokenizer is asked for")
     if data.lstrip()[:1] == b"{":
         return "tokenizer.json" if isinstance(_json(data, path).get("model"), dict) else "encoder.json"
     if looks_like_sentencepiece(data):
