@@ -28,6 +28,7 @@ from groundup.models import (
 )
 from groundup.models.layers.attention import Attend
 from groundup.models.layers.recurrent import Recurrent
+from groundup.models.layers.scan import SelectiveScan
 from groundup.tokenization.training import train_tokenizer
 
 VOCAB, CONTEXT = 300, 24
@@ -259,6 +260,7 @@ def compute_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every fast path be its reference."""
     monkeypatch.setattr(Attend, "forward", reference_attend)
     monkeypatch.setattr(Recurrent, "run", reference_run)
+    monkeypatch.setattr(SelectiveScan, "forward", SelectiveScan.reference)
 
 
 @pytest.mark.parametrize("length", [CONTEXT, 10])

@@ -56,7 +56,9 @@ class TensorMap:
         known = _EXPERT.sub(".experts.", name).replace("mixer.dt_bias", "mixer.dt_proj.bias")
         theirs = self._names.get_name(known, try_suffixes=(".weight", ".bias"))
         if theirs is None:
-            raise GroundupError(f"GGUF has no place for tensor {name} of a {family.name} model")
+            raise GroundupError(
+                f"a {family.name} model in a GGUF file has no place for tensor {name}; it cannot be one"
+            )
         rows = None
         if family.pairs_apart and (match := _QUERY_KEY.search(name)):
             n_heads = values["num_attention_heads"]

@@ -27,6 +27,7 @@ from groundup.models.layers.attention import Attend
 from groundup.models.layers.embedding import Embedding
 from groundup.models.layers.linear import Linear, linear
 from groundup.models.layers.position import Angles, Rotary, document_positions
+from groundup.models.layers.softcap import soft_capped
 from groundup.models.state import DecodeState, KeyValueState
 
 Roles = dict[str, list[tuple[str, nn.Parameter]]]
@@ -133,7 +134,9 @@ class Reading:
         state: DecodeState | None = None,
         document_ids_BT: Tensor | None = None,
         angles: tuple[Angles, ...] = (),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype  # what the layers compute in, whatever the residual stream is kept in
         self.positions_BT = positions_BT  # int64, [1, T] when all rows agree; they restart with each document
         self.mask = mask  # boolean [B or 1, 1, T, S]; None is plain causal order
         self.state = state
@@ -190,7 +193,8 @@ class LanguageModel(nn.Module, ABC):
     A model just made has no values in its weights; `build_model` and `load_model` fill them.
     """
 
-    # Matrices that write into the residual stream, as names within a block; see initialization.py.
+    # What writes into the residual stream, matrices or the norms behind them, as names within a block; these begin at
+    # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
 
     # Whether torch.compile can take the model as a whole, and gains by it.
@@ -206,6 +210,7 @@ class LanguageModel(nn.Module, ABC):
         self.config = config
         self.compute_dtype = torch.float32
         self.rotaries: tuple[Rotary, ...] = ()
+        self.logit_softcap: float | None = None  # what no logit passes, see softcap.py; every loss must ask for it
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = final_norm
@@ -230,7 +235,7 @@ class LanguageModel(nn.Module, ABC):
             hidden_BTD = block(hidden_BTD, reading)
         if state is not None:
             state.advance(tokens_BT.shape[1])
-        return self.final_norm(hidden_BTD)
+        return self.final_norm(hidden_BTD).to(self.compute_dtype)
 
     def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         """What goes into the first block, [B, T, D] in `compute_dtype`."""
@@ -238,7 +243,8 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        return linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
+        logits = linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
+        return logits if self.logit_softcap is None else soft_capped(logits, self.logit_softcap)
 
     @property
     def head_weight(self) -> Tensor:
@@ -296,7 +302,7 @@ class LanguageModel(nn.Module, ABC):
                 same_BTS = document_ids_BT[:, :, None] == document_ids_BT[:, None, :]
                 mask = (same_BTS & (order_T[:, None] >= order_T))[:, None]
         angles = tuple(rotary.angles(positions_BT) for rotary in self.rotaries)
-        return Reading(positions_BT, mask, state, document_ids_BT, angles)
+        return Reading(positions_BT, mask, state, document_ids_BT, angles, self.compute_dtype)
 
     def set_dtype(self, dtype: torch.dtype) -> LanguageModel:
         """Keep and compute everything in `dtype`: for inference, where no fp32 masters are needed. Gives itself."""

@@ -19,6 +19,9 @@ from groundup.data.verification import ChangedSources
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+# What makes one model of one architecture, or several texts: a comparison of architectures decides these itself.
+OF_ONE_MODEL = ("architecture", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "dropout", "mix", "mix_alpha")
+
 
 class PretrainConfig(Config):
     """Settings of `groundup pretrain`; None means: derived."""

@@ -144,3 +144,23 @@ def test_causal_order_over_a_cache_is_our_mistake() -> None:
     q, k, v = random_inputs((1, 2, 2, 3, 5, 4))
     with pytest.raises(AssertionError):
         attention(q, k, v)
+
+
+@pytest.mark.parametrize("block", [3, 128])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("causal", SHAPES[0]), ("causal", SHAPES[1]), ("mask", SHAPES[3]), ("all", SHAPES[2])]
+)
+def test_soft_caps_equal_the_reference_with_gradients(
+    kind: str, shape: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groundup.models.layers.attention.BLOCK", block)
+    inputs = [tensor.requires_grad_() for tensor in random_inputs(shape)]
+    mask = (torch.rand(shape[0], 1, *shape[3:5]) < 0.5).index_fill(-1, torch.tensor([0]), True)
+    mask = mask if kind == "mask" else None
+    expected = reference_attention(*inputs, mask, scale=0.9, softcap=1.5)[0]
+    out = attention(*inputs, mask=mask, causal=kind == "causal", scale=0.9, softcap=1.5)
+    torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
+    assert (expected - reference_attention(*inputs, mask, scale=0.9)[0]).abs().max() > 0.01
+    wanted = torch.autograd.grad(expected.sin().sum(), inputs)
+    for one, other in zip(torch.autograd.grad(out.sin().sum(), inputs), wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=5e-6, rtol=1e-5)

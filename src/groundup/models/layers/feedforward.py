@@ -3,7 +3,7 @@
 `FeedForward` is the original form; it bends by GELU (Hendrycks and Gimpel 2016), exact or in GPT-2's tanh approximation,
 or by the squared ReLU (So et al. 2021, "Primer"). `Gated` (Shazeer 2020, section 2) multiplies two widenings,
 one of them bent: by SiLU it is SwiGLU, by GELU GeGLU. With three matrices instead of two, a width of 8/3 d_model instead
-of 4 keeps the number of parameters.
+of 4 keeps the number of parameters. `FusedSwiGLU` keeps two of the three as one matrix.
 """
 
 from __future__ import annotations
@@ -73,3 +73,16 @@ class SwiGLU(Gated):
 
     def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
         super().__init__(d_model, d_ff, F.silu, bias=bias)
+
+
+class FusedSwiGLU(nn.Module):
+    """`SwiGLU` with one matrix for gate and up, the gate's rows first; keeps shape [..., d_model] and dtype."""
+
+    def __init__(self, d_model: int, d_ff: int) -> None:
+        super().__init__()
+        self.gate_up = Linear(d_model, 2 * d_ff)
+        self.down = Linear(d_ff, d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
