@@ -53,7 +53,9 @@ def main() -> None:
 
     machine, tokens = machine_info(), arguments.batch * arguments.context
     how = "compiled" if arguments.compile else "eager"
-    print(f"{machine['cpu']}, {arguments.threads} threads, torch {machine['torch']}; {how}, {arguments.weights} weights")
+    print(
+        f"{machine['cpu']}, {arguments.threads} threads, torch {machine['torch']}; {how}, {arguments.weights} weights"
+    )
     print(f"size {arguments.size}, vocabulary {VOCABULARY}, batch {arguments.batch} x {arguments.context}\n")
     print("| architecture | parameters | ours tokens/s | transformers tokens/s | ratio (range) |")
     print("|---|---:|---:|---:|---:|")
