@@ -8,11 +8,10 @@ another tool's config without ignoring anything in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from groundup.core.errors import GroundupError
@@ -72,16 +71,16 @@ class WeightTable:
         return found if found == self.head.theirs or found.startswith(self.prefix) else self.prefix + found
 
 
+def own_names(parameters: Iterable[str]) -> WeightTable:
+    """The table of an architecture no other tool knows: every weight goes by the name it has here."""
+    rows = tuple(Row(name, name) for name in parameters if name != "head.weight")
+    return WeightTable(rows, head=Row("head.weight", "head.weight"))
+
+
 def to_theirs(tensor: Tensor, row: Row) -> list[Tensor]:
-    """Our tensor as their files keep it: one tensor for each of the row's `sources`."""
+    """Views of our tensor as their files keep it, one for each of the row's `sources`; writing there writes ours."""
     parts = tensor.unbind() if row.n_experts else (tensor,)
-    return [part.mT.contiguous() if row.transpose else part for part in parts]
-
-
-def to_ours(tensors: Sequence[Tensor], row: Row) -> Tensor:
-    """The inverse of `to_theirs`."""
-    parts = [tensor.mT if row.transpose else tensor for tensor in tensors]
-    return torch.stack(parts) if row.n_experts else parts[0]
+    return [part.mT if row.transpose else part for part in parts]
 
 
 # Settings of a Hugging Face config that do not change what a model computes when it is run or trained here.
