@@ -25,6 +25,7 @@ import torch.nn.functional as F
 
 from groundup.core.device import machine_info
 from groundup.models import architecture, architecture_names, build_model, config_for_size
+from groundup.models.discovery import known_elsewhere
 
 SIZE, VOCABULARY = "d8", 4096
 
@@ -59,11 +60,10 @@ def main() -> None:
     print(f"size {arguments.size}, vocabulary {VOCABULARY}, batch {arguments.batch} x {arguments.context}\n")
     print("| architecture | parameters | ours tokens/s | transformers tokens/s | ratio (range) |")
     print("|---|---:|---:|---:|---:|")
-    names = arguments.only.split(",") if arguments.only else architecture_names()
+    names = arguments.only.split(",") if arguments.only else [*filter(known_elsewhere, architecture_names())]
     ratios = []
     for name in names:
-        if not (pair := make(name, arguments)):
-            continue
+        pair = make(name, arguments)
         seconds = take_turns(pair, arguments.rounds)
         within = [theirs / ours for ours, theirs in seconds]
         ours, theirs = (tokens / statistics.median(side) for side in zip(*seconds, strict=True))
@@ -77,13 +77,11 @@ def main() -> None:
         print(f"\nmedian {statistics.median(ratios):.2f}, least {min(ratios):.2f}")
 
 
-def make(name: str, arguments: argparse.Namespace) -> Pair | None:
-    """Both models of an architecture, warmed up; None for one that only we have."""
+def make(name: str, arguments: argparse.Namespace) -> Pair:
+    """Both models of an architecture, warmed up."""
     import transformers
 
     family = architecture(name)
-    if all(model_type.startswith("groundup_") for model_type in family.MODEL_TYPES):
-        return None
     config = config_for_size(arguments.size, VOCABULARY, arguments.context, name)
     ours = build_model(config).train()
     settings = transformers.AutoConfig.for_model(**family.to_hugging_face(config))
