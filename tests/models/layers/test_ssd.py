@@ -50,7 +50,7 @@ def test_chunks_equal_steps_forward_and_backward(length: int, packed: bool, spee
         results.append([y / speed, end / speed, *(tensor.grad for tensor in inputs)])
     for plain, chunked in zip(*results, strict=True):
         assert torch.isfinite(chunked).all()
-        torch.testing.assert_close(chunked, plain, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(chunked, plain, rtol=1e-3, atol=1e-5 * max(10.0, speed))
 
 
 def test_a_new_document_remembers_nothing() -> None:
