@@ -20,6 +20,7 @@ from typing import Any
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.fast import byte_alphabet
+from groundup.tokenization.imports.byte_level import added_token, byte_level_description, split_by
 from groundup.tokenization.patterns import PATTERNS
 
 _END = "<|endoftext|>"
@@ -103,42 +104,19 @@ def ranks_description(
                 merges.append([spelled(parts[0]), spelled(parts[1])])
             else:
                 n_unreached += 1
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": PATTERNS[pattern].regex}, "behavior": "Isolated", "invert": False}
-    description = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [special_token(id, name) for name, id in sorted(names.items(), key=lambda item: item[1])],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-        "post_processor": None,
-        "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            # tiktoken looks a whole word up first, which matters where merges alone do not reach a token.
-            "ignore_merges": n_unreached > 0,
-            # The special tokens' ids have gaps before them, so they must stand among the others to keep them.
-            "vocab": {spelled(token): rank for token, rank in ranks.items()} | names,
-            "merges": merges,
-        },
-    }
+    description = byte_level_description(
+        # The special tokens' ids have gaps before them, so they must stand among the others to keep them.
+        {spelled(token): rank for token, rank in ranks.items()} | names,
+        merges,
+        [added_token(id, name) for name, id in sorted(names.items(), key=lambda item: item[1])],
+        split_by(PATTERNS[pattern].regex),
+        # tiktoken looks a whole word up first, which matters where merges alone do not reach a token.
+        ignore_merges=n_unreached > 0,
+    )
     end = _END if _END in names else None
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": end, "eos_token": end}
     config |= {"pad_token": None, "unk_token": None, "clean_up_tokenization_spaces": False}
     return description, config, _tiktoken(ranks, pattern)
-
-
-def special_token(id: int, content: str) -> dict[str, Any]:
-    """An entry of `added_tokens` for a special token."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {"id": id, "content": content} | flags
 
 
 def _is_rank(line: bytes) -> bool:
