@@ -114,7 +114,7 @@ def read_config(folder: str | Path) -> ModelConfig:
         config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
-    _check_own_code(folder, code, family.to_hugging_face(config)["architectures"][0])
+    _check_own_code(folder, code, family.to_hugging_face(config).get("architectures", [config.architecture])[0])
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
