@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 
 import pytest
@@ -12,6 +13,7 @@ from groundup.tokenization.fast_training import learn_merges, merges_by_gigabpe
 from groundup.tokenization.patterns import PATTERNS
 
 gigabpe = pytest.importorskip("gigabpe")
+pytest.importorskip("pyarrow")
 
 
 def nonsense(seed: int) -> list[str]:
@@ -72,6 +74,15 @@ def test_without_it_the_tokenizer_is_the_same(english, monkeypatch):
     with_it = train_tokenizer(english, vocab_size=700)
     monkeypatch.setattr(fast_training, "fast_trainer_is_there", lambda: False)
     assert train_tokenizer(english, vocab_size=700)._json == with_it._json
+
+
+@pytest.mark.parametrize("missing", ["gigabpe", "pyarrow"])
+def test_without_the_trainer_or_what_counts_for_it_the_reference_learns(missing, english, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    monkeypatch.setattr(fast_training, "_SAMPLE", 20_000)
+    merges, library = learn_merges(iter(english), PATTERNS["gpt4"], 50, 2, reference=reference_merges)
+    assert (library, len(merges)) == ("tokenizers", 50)
 
 
 def test_any_number_of_threads_gives_the_same_merges(english, tmp_path):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import random
+import re
+import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +17,9 @@ from tokenizers import Regex, pre_tokenizers
 
 from groundup.tokenization import word_counts
 from groundup.tokenization.patterns import PATTERNS
-from groundup.tokenization.word_counts import WordCounts, cut_at_spaces
+from groundup.tokenization.word_counts import WordCounts, ascii_regex, cuts
+
+pytest.importorskip("pyarrow")
 
 byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 splitters = {name: pre_tokenizers.Split(Regex(pattern.regex), "isolated") for name, pattern in PATTERNS.items()}
@@ -42,13 +48,16 @@ pieces = st.sampled_from(
 odd_text = st.lists(st.one_of(pieces, pieces, st.text(st.characters(exclude_categories=["Cs"])))).map("".join)
 
 
-def counted(pattern, texts) -> Counter:
+def written(pattern, texts, n_threads=1) -> str:
     file = io.StringIO()
-    counts = WordCounts(pattern, file)
-    for text in texts:
-        counts.add(text)
-    counts.finish()
-    return Counter(file.getvalue().split())
+    with WordCounts(pattern, file, n_threads) as counts:
+        for text in texts:
+            counts.add(text)
+    return file.getvalue()
+
+
+def counted(pattern, texts) -> Counter:
+    return Counter(written(pattern, texts).split())
 
 
 def expected(pattern, texts) -> Counter:
@@ -77,14 +86,64 @@ def test_ascii_is_split_alike_by_both_libraries(pattern):
     assert counted(pattern, texts) == expected(pattern, texts)
 
 
-@pytest.mark.parametrize("most", [1, 3, 50])
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_ascii_classes_and_quantifiers_are_spelled_so_that_re_knows_them(pattern):
+    spelled = ascii_regex(pattern.regex)
+    assert r"\p" not in spelled and not re.search(r"[+*?]\+", spelled)
+    re.compile(spelled, re.ASCII)
+
+
+@pytest.mark.parametrize("most", [1, 300, 20_000])
 def test_what_moves_on_is_counted_all_the_same(most, monkeypatch, english):
-    monkeypatch.setattr(word_counts, "_MOST", most)
-    texts = english[:2]
+    for limit in ("_CHUNK", "_MOST_BYTES", "_MOST_WORDS", "_CALL"):
+        monkeypatch.setattr(word_counts, limit, most)
+    texts = [text[start : start + 500] for text in english[:2] for start in range(0, 5000, 500)]
     assert counted(PATTERNS["qwen2"], texts) == expected(PATTERNS["qwen2"], texts)
 
 
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_any_number_of_threads_writes_the_same_bytes(pattern, monkeypatch, english):
+    monkeypatch.setattr(word_counts, "_CHUNK", 300)
+    monkeypatch.setattr(word_counts, "_MOST_BYTES", 20_000)
+    chance = random.Random(0)
+    hostile = ["".join(chance.choices("ab \n\t\u3000\x00é日'1.", k=chance.randrange(200))) for _ in range(50)]
+    noise = [chance.randbytes(200).decode("utf-8", errors="ignore") for _ in range(20)]
+    texts = [*hostile, "a" * 5000, " " * 500, *(text[:2000] for text in english), *noise]
+    found = [written(pattern, texts, n_threads) for n_threads in (1, 2, 5)]
+    assert found[0] == found[1] == found[2]
+    assert Counter(found[0].split()) == expected(pattern, texts)
+
+
+def test_a_text_that_breaks_off_ends_the_threads_and_is_told():
+    class BrokenOff(Exception):
+        pass
+
+    def texts():
+        yield "some words"
+        raise BrokenOff
+
+    file = io.StringIO()
+    counts = WordCounts(PATTERNS["gpt2"], file, 2)
+
+    def add_all():
+        with counts:
+            for text in texts():
+                counts.add(text)
+
+    with pytest.raises(BrokenOff):
+        add_all()
+    assert file.getvalue() == ""
+    with pytest.raises(RuntimeError, match="shutdown"):
+        counts._count_chunk()
+
+
 def test_cuts_are_before_spaces_that_follow_a_non_space():
-    assert cut_at_spaces("one two  three\n four \tfive ") == ["one", "two", "\x00three\n\x00four", "\tfive", ""]
-    assert cut_at_spaces("     x") == ["", "\x00\x00\x00\x00x"]
-    assert cut_at_spaces("") == [""]
+    def places(text: str) -> list[int]:
+        return cuts(np.frombuffer(text.encode(), np.uint8)).tolist()
+
+    assert places("one two  three\n four \tfive ") == [3, 7, 20, 26]
+    assert places("") == []
+    whitespace = [chr(code) for code in range(sys.maxunicode) if chr(code).isspace() and code != 32]
+    others = [chr(code) for code in range(0xD800) if not chr(code).isspace()] + ["\U0001f600", "\U000323b0"]
+    assert places("".join(f"xxx{space} y" for space in whitespace)) == []
+    assert len(places("".join(f"xxx{other} y" for other in others))) == len(others)

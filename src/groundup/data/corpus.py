@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator
 
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.reading import Reading
@@ -25,23 +24,18 @@ def corpus_text(
     max_bytes: int | None = None,
     seed: int = 0,
     validation_fraction: float | None = None,
-    text_field: str | None = None,
-    separator: str | None = None,
-    format: str | None = None,
-    map: Mapping[str, str] | None = None,
-    encoding: str | None = None,
-    on_bad_row: Literal["stop", "skip"] = "stop",
+    reading: Reading | None = None,
     remarks: Counter[str] | None = None,
     reporter: Reporter = QUIET,
 ) -> Iterator[str]:
     """Stream the training text under `paths`: whole documents, long ones in pieces.
 
-    The settings (`Reading` tells those of the files) must be those given to `prepare`, so that both see the same split.
+    The settings must be those given to `prepare`, so that both see the same split.
     With `max_bytes`, an even sample of about that many bytes from all over the corpus. `remarks` hears what was left out,
     `reporter` how far counting is, and then how far whoever takes the texts is.
     Raises `GroundupError` at once for paths that cannot be read.
     """
-    reading = Reading(text_field, separator, format, map or {}, encoding, on_bad_row)
+    reading = reading or Reading()
     sources = reading.sources(paths, remarks)
     with reporter.bar("counting", sum(source.n_bytes for source in sources)) as bar:
         found = survey(sources, reading, fraction=validation_fraction, seed=seed, remarks=remarks, advance=bar.advance)

@@ -71,9 +71,9 @@ def prepare(
     """
     began = time.perf_counter()
     out = Path(out)
+    reading = Reading(text_field, separator, format, map or {}, encoding, on_bad_row)
     if are_token_files(paths):
-        useless = Reading(text_field, separator, format, map or {}, encoding, on_bad_row).given()
-        if useless:
+        if useless := reading.given():
             raise GroundupError(
                 f"{listed(useless)} would have no effect on token files: they hold no text; leave it out"
             )
@@ -89,7 +89,6 @@ def prepare(
         )
     eos_id = end_of_text(tokenizer)
     remarks: Counter[str] = Counter()
-    reading = Reading(text_field, separator, format, map or {}, encoding, on_bad_row)
     sources = _sources(paths, reading, remarks, validation_fraction, reporter)
     settings = _settings(reading, validation_fraction, seed, tokens_per_shard)
     may_be_done = (out / MANIFEST).exists()

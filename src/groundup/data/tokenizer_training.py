@@ -9,6 +9,7 @@ from typing import Literal
 
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.corpus import corpus_text
+from groundup.data.reading import Reading
 from groundup.tokenization import training
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -49,13 +50,8 @@ def train_tokenizer(
         text,
         max_bytes=max_bytes or training.most_bytes(algorithm, pattern),
         seed=seed,
-        text_field=text_field,
-        separator=separator,
-        format=format,
-        map=map,
-        encoding=encoding,
-        on_bad_row=on_bad_row,
         validation_fraction=validation_fraction,
+        reading=Reading(text_field, separator, format, map or {}, encoding, on_bad_row),
         remarks=remarks,
         reporter=reporter,
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from groundup.models import llama_files
 from groundup.models.base import LanguageModel, Reading
 from groundup.models.layers.embedding import scaled
-from groundup.models.layers.feedforward import GeGLU
+from groundup.models.layers.feedforward import Gated, gelu
 from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
 from groundup.models.sizes import Dial, modern_sizes
@@ -59,7 +59,7 @@ class Block(nn.Module):
             softcap=config.attention_softcap,
         )
         self.feed_forward_norm, self.feed_forward_post_norm = norm(), norm()
-        self.feed_forward = GeGLU(config.d_model, config.d_ff)
+        self.feed_forward = Gated(config.d_model, config.d_ff, gelu)
 
     def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
         x_BTD = x_BTD + self.attention_post_norm(self.attention(self.attention_norm(x_BTD), reading))

@@ -35,6 +35,8 @@ HEAD_NORMS = (
     Row("blocks.{layer}.attention.query_norm.weight", f"{_LAYER}.self_attn.q_norm.weight"),
     Row("blocks.{layer}.attention.key_norm.weight", f"{_LAYER}.self_attn.k_norm.weight"),
 )
+# Tensors that files of early versions carry; they follow from the config.
+FREQUENCIES = r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}
 _FEED_FORWARD = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
 
@@ -173,9 +175,10 @@ def _scaling(
     if kind == "dynamic":
         values["original_context_length"] = context_length
     elif "original_context_length" in numbers:
-        values["original_context_length"] = original or values.get("original_context_length", context_length)
-    if kind in ("yarn", "longrope") and context_length is not None:
-        values.setdefault("factor", context_length / values["original_context_length"])
+        length = original or values.get("original_context_length", context_length)
+        values["original_context_length"] = length
+        if kind in ("yarn", "longrope") and length and context_length:
+            values.setdefault("factor", context_length / length)
     try:
         return RopeScaling.build(values, source=name)
     except GroundupError as error:

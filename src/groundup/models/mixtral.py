@@ -18,7 +18,7 @@ from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
 from groundup.models.mixture_config import MixtureConfig, mixture_sizes
 from groundup.models.sizes import Dial
-from groundup.models.weights import ForeignConfig, Row, WeightTable
+from groundup.models.weights import ForeignConfig, Fused, Row, WeightTable
 
 
 class Config(MixtureConfig):
@@ -100,6 +100,14 @@ def weights(config: Config) -> WeightTable:
         ),
         head=llama_files.HEAD,
         prefix="model.",
+        fused=(
+            Fused("model.layers.{layer}.mlp.gate.weight", (f"{_EXPERTS}.gate.weight",)),
+            Fused(
+                "model.layers.{layer}.mlp.experts.gate_up_proj",
+                (f"{_EXPERTS}.experts.{{expert}}.w1.weight", f"{_EXPERTS}.experts.{{expert}}.w3.weight"),
+            ),
+            Fused("model.layers.{layer}.mlp.experts.down_proj", (f"{_EXPERTS}.experts.{{expert}}.w2.weight",)),
+        ),
     )
 
 

@@ -21,7 +21,7 @@ from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
 from groundup.models.mixture_config import MixtureConfig, mixture_sizes
 from groundup.models.sizes import Dial
-from groundup.models.weights import ForeignConfig, Row, WeightTable
+from groundup.models.weights import ForeignConfig, Fused, Row, WeightTable
 
 
 class Config(MixtureConfig):
@@ -112,6 +112,10 @@ MODEL_TYPES = ("qwen3_moe",)
 _FEED_FORWARD = "model.layers.{layer}.mlp"
 
 
+def _expert(name: str) -> str:
+    return f"{_FEED_FORWARD}.experts.{{expert}}.{name}_proj.weight"
+
+
 def weights(config: Config) -> WeightTable:
     """The tensors of its files, each expert by itself."""
     mixed = tuple(layer for layer in range(config.n_layers) if layer not in config.dense_layers)
@@ -119,7 +123,7 @@ def weights(config: Config) -> WeightTable:
     experts = [
         Row(
             f"blocks.{{layer}}.feed_forward.{name}",
-            f"{_FEED_FORWARD}.experts.{{expert}}.{name}_proj.weight",
+            _expert(name),
             layers=mixed,
             n_experts=config.n_experts,
         )
@@ -139,6 +143,10 @@ def weights(config: Config) -> WeightTable:
         ),
         head=llama_files.HEAD,
         prefix="model.",
+        fused=(
+            Fused(f"{_FEED_FORWARD}.experts.gate_up_proj", (_expert("gate"), _expert("up"))),
+            Fused(f"{_FEED_FORWARD}.experts.down_proj", (_expert("down"),)),
+        ),
     )
 
 

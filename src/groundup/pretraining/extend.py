@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from groundup.checkpoints.hub import is_hub_name
+from groundup.checkpoints.packages import PACKAGE_PREFIX
 from groundup.checkpoints.tokenizer_folder import open_tokenizer
 from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.corpus import corpus_text
+from groundup.data.reading import Reading
 from groundup.tokenization.extension import Extension, extend_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -59,7 +61,7 @@ def extend_vocabulary(
     if folder is not None and out.resolve() in (folder.resolve(), Path(model).resolve()):
         raise GroundupError(f"{out} is the model itself; choose another folder for the extended one")
     tokenizer = open_tokenizer(folder if folder is not None else model, reporter=reporter)
-    fields: dict[str, Any] = {"text_field": text_field, "separator": separator, "validation_fraction": 0.0}
+    fields: dict[str, Any] = {"reading": Reading(text_field, separator), "validation_fraction": 0.0}
     held_out: list[str] = []
     pieces = corpus_text(text, max_bytes=_MOST_BYTES, **fields)
     extension = extend_tokenizer(tokenizer, _without_a_tenth(pieces, held_out), add, reporter=reporter)
@@ -88,8 +90,11 @@ def extend_vocabulary(
 def _model_folder(name: str | Path) -> Path | None:
     """The model folder that `name` means, or None when it means only a tokenizer."""
     path = Path(name)
-    if any((place / "config.json").is_file() for place in (path, path / "model")) or (
-        not path.exists() and "/" in str(name) and is_hub_name(str(name))
+    if (
+        path.suffix == ".gguf"
+        or str(name).startswith(PACKAGE_PREFIX)
+        or any((place / "config.json").is_file() for place in (path, path / "model"))
+        or (not path.exists() and "/" in str(name) and is_hub_name(str(name)))
     ):
         from groundup.checkpoints.model_folder import resolve_model
 

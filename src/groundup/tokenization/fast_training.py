@@ -1,7 +1,7 @@
 """Byte-pair merges by the fastest library whose merges equal those of `tokenizers`.
 
 `gigabpe` (optional) merges as `tokenizers` does, ties and all, but splits text only at spaces or as GPT-2. So the words of
-any pattern are counted here (`word_counts.py`) and given to it one by one; both trainers thus see the same words with the same
+any pattern are counted by us (`word_counts.py`) and given to it one by one; both trainers thus see the same words with the same
 counts, and the same letters in the same order, on which equal counts are decided. That the merges come out
 equal is a property of its code, tested here on many texts; and since a later version could differ, each training
 begins with the first part of its own text, learned by both: unless those merges are equal, the reference does it all.
@@ -29,8 +29,8 @@ _SAMPLE = 1 << 18
 
 
 def fast_trainer_is_there() -> bool:
-    """Whether the optional library is installed."""
-    return importlib.util.find_spec("gigabpe") is not None
+    """Whether the optional libraries are installed: the trainer, and pyarrow, with which the words are counted."""
+    return all(importlib.util.find_spec(library) for library in ("gigabpe", "pyarrow"))
 
 
 def learn_merges(
@@ -60,10 +60,9 @@ def merges_by_gigabpe(parts: Iterable[str], pattern: Pattern, n_merges: int, min
         with clear_write_errors(path), path.open("w", encoding="utf-8") as file:
             # All letters first, so that the vocabulary it counts to always begins with all 256.
             file.write(" ".join(byte_alphabet()) + "\n")
-            counts = WordCounts(pattern, file)
-            for part in parts:
-                counts.add(part)
-            counts.finish()
+            with WordCounts(pattern, file) as counts:
+                for part in parts:
+                    counts.add(part)
         _, merges = train_bpe([str(path)], 256 + n_merges, min_frequency=min_frequency, pretokenizer="whitespace")
     return [(left, right) for left, right in merges]
 

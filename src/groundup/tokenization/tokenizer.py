@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from groundup.core.device import n_cores
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_atomically, write_json
 from groundup.tokenization.fast import (
@@ -135,7 +135,7 @@ class Tokenizer:
 
         Texts are read only a few megabytes ahead of what is taken, so memory stays bounded.
         """
-        n_threads = n_threads or _n_cores()
+        n_threads = n_threads or n_cores()
         self.prepare()  # once, before the threads want it
         if n_threads == 1:
             for group in _groups(texts, _SLICE):
@@ -390,7 +390,3 @@ def _groups(texts: Iterable[str], n_characters: int) -> Iterator[list[str]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

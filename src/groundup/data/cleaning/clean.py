@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import Any, TextIO
 
 import psutil
 
+from groundup.core.device import n_cores
 from groundup.core.errors import GroundupError
 from groundup.core.files import (
     folder_written_atomically,
@@ -172,8 +172,7 @@ class _Work:
         self._corpus = Corpus(sources, reading)
         self._n_file_bytes = sum(source.n_bytes for source in sources)
         self._hashes = hashes or hash_sources(sources)
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._n_workers = n_workers or (1 if self._n_file_bytes < _SMALL else cores)
+        self._n_workers = n_workers or (1 if self._n_file_bytes < _SMALL else n_cores())
         self._find = privacy.finder(settings.phone_regions)
         self._report = Report(settings)
         self._survey: Survey | None = None

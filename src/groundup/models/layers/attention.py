@@ -38,11 +38,15 @@ def reference_attention(
     *,
     scale: float | None = None,
     softcap: float | None = None,
+    sinks_H: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention with its weights: (output [B, H, T, K], weights [B, H, T, S] that sum to 1 over S).
 
-    `mask` is boolean, True where a query may look, broadcast to [B, H, T, S]; None means causal, the last query
-    seeing all keys. Scores are multiplied by `scale` (None: 1/sqrt(K)) and bent to stay under a `softcap` (softcap.py).
+    `mask`, broadcast to [B, H, T, S], is boolean, True where a query may look, or added to the scores, minus infinity
+    where it may not (alibi.py); None means causal, the last query seeing all keys. Scores are multiplied by `scale`
+    (None: 1/sqrt(K)) and bent to stay under a `softcap` (softcap.py). `sinks_H` are learned scores, one a head, of a place
+    that holds nothing: what it takes is missing from the weights, which then sum to less than 1 (the gpt-oss model card,
+    OpenAI 2025, on its attention).
     """
     n_queries, n_keys = q_BHTK.shape[2], k_BGSK.shape[2]
     share = q_BHTK.shape[1] // k_BGSK.shape[1]
@@ -51,7 +55,11 @@ def reference_attention(
     scores = q_BHTK @ k_BHSK.transpose(-2, -1) * (q_BHTK.shape[-1] ** -0.5 if scale is None else scale)
     if softcap is not None:
         scores = soft_capped(scores, softcap)
-    weights = scores.masked_fill(~(causal if mask is None else mask), -torch.inf).softmax(dim=-1)
+    mask = causal if mask is None else mask
+    scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask.to(scores.dtype)
+    if sinks_H is not None:
+        scores = torch.cat((scores, sinks_H.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)), dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(v_BHSK.dtype)[..., :n_keys]
     return weights @ v_BHSK, weights
 
 
@@ -65,17 +73,24 @@ def attention(
     dropout: float = 0.0,
     scale: float | None = None,
     softcap: float | None = None,
+    sinks_H: Tensor | None = None,
 ) -> Tensor:
     """The output [B, H, T, K] of `reference_attention`, by the fastest way for this device, in the dtype of q.
 
-    `mask` is boolean [B, 1, T, S], True where a query may look; with a mask `causal` is not consulted. Without one,
-    `causal=True` needs S == T and `causal=False` lets every query see every key. `dropout` is the probability with
-    which a weight is dropped; the caller passes 0 outside training. A `softcap` takes the blocks: no kernel has it.
+    `mask` is boolean [B, 1, T, S], True where a query may look, or added to the scores [B, H, T, S]; with a mask
+    `causal` is not consulted. Without one, `causal=True` needs S == T and `causal=False` lets every query see every key.
+    `dropout` is the probability with which a weight is dropped; the caller passes 0 outside training. A `softcap` takes the
+    blocks and `sinks_H` the plain path: no kernel has them.
     """
     causal = causal and mask is None
     assert not causal or q_BHTK.shape[2] == k_BGSK.shape[2], "causal attention over a cache needs a mask"
     if q_BHTK.shape[2] == 1 and mask is None:
         causal = False
+    if sinks_H is not None:
+        if mask is None and not causal:
+            mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=q_BHTK.device)
+        assert not dropout, "attention with learned sinks has no dropout"
+        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap, sinks_H=sinks_H)[0]
     if scale is not None:
         q_BHTK = q_BHTK * (scale * math.sqrt(q_BHTK.shape[-1]))  # every path below divides by that root
     if softcap is not None:
@@ -95,9 +110,13 @@ def _library_kernel(
     share = n_heads // k_BGSK.shape[1]
     if q_BHTK.device.type == "cpu" and q_BHTK.requires_grad:
         q_BHTK, k_BGSK, v_BGSK = q_BHTK.float(), k_BGSK.float(), v_BGSK.float()
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(q_BHTK.dtype)
     if share > 1 and n_queries == 1:
         # One new token: the heads that share keys become queries of one head, so the cache is read in place.
         q_BGRK = q_BHTK.reshape(batch, n_heads // share, share, d_head)
+        if mask is not None and mask.shape[1] > 1:
+            mask = mask.reshape(mask.shape[0], n_heads // share, share, -1)
         out = F.scaled_dot_product_attention(q_BGRK, k_BGSK, v_BGSK, attn_mask=mask, dropout_p=dropout)
         return out.reshape(batch, n_heads, 1, d_head).to(dtype)
     if share > 1:
@@ -119,7 +138,8 @@ def _plain_blocks(
     blocks = [(start, stop, stop if causal else n_keys) for start, stop in edges]
     seen = None
     if mask is not None:
-        seen = torch.where(mask[:, :, None], 0.0, -torch.inf)
+        mask = mask.unflatten(1, (k_BGSK.shape[1], -1)) if mask.shape[1] > 1 else mask[:, :, None]
+        seen = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
     elif causal:
         seen = _causal_table(n_keys).to(q_BHTK.device)[None, None, None]
     q_BGRTK = q_BHTK.unflatten(1, (k_BGSK.shape[1], -1))
@@ -213,11 +233,17 @@ def _causal_table(n: int) -> Tensor:
 
 
 class Attend(nn.Module):
-    """`attention` as a module without parameters: the place where a hook can look at queries, keys and weights."""
+    """`attention` as a module: the place where a hook can look at queries, keys and weights.
 
-    def __init__(self, *, scale: float | None = None, softcap: float | None = None) -> None:
+    It has no parameters, but for the learned `sinks` [H] of an architecture that has them.
+    """
+
+    sinks: nn.Parameter | None
+
+    def __init__(self, *, scale: float | None = None, softcap: float | None = None, n_sinks: int = 0) -> None:
         super().__init__()
         self.scale, self.softcap = scale, softcap
+        self.sinks = nn.Parameter(torch.zeros(n_sinks)) if n_sinks else None
 
     def forward(
         self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None, dropout: float = 0.0
@@ -231,10 +257,12 @@ class Attend(nn.Module):
             dropout=dropout,
             scale=self.scale,
             softcap=self.softcap,
+            sinks_H=self.sinks,
         )
 
     def reference(
         self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same by `reference_attention`, with the weights [B, H, T, S] beside it."""
-        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=self.scale, softcap=self.softcap)
+        settings = {"scale": self.scale, "softcap": self.softcap, "sinks_H": self.sinks}
+        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, **settings)
