@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.fused_experts import ExpertsApart
 from groundup.checkpoints.gguf_file import open_gguf
 from groundup.checkpoints.hub import download, is_hub_name
 from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
@@ -82,7 +83,9 @@ def open_source(path: Path) -> ModelSource:
     if path.suffix == ".gguf":
         return open_gguf(path)
     config = read_config(path)
-    return ModelSource(path, config, open_tokenizer(path), TensorFiles(path))
+    fused = architecture(config.architecture).weights(config).fused
+    tensors = ExpertsApart(TensorFiles(path), fused) if fused else TensorFiles(path)
+    return ModelSource(path, config, open_tokenizer(path), tensors)
 
 
 def read_config(folder: str | Path) -> ModelConfig:
