@@ -336,7 +336,7 @@ def test_hub_models_come_as_safetensors_only(monkeypatch: pytest.MonkeyPatch, tm
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert resolve_model("some-org/some.model-1B") == tmp_path
-    assert "revision" not in asked["some-org/some.model-1B"]
+    assert asked["some-org/some.model-1B"]["revision"] is None
     assert resolve_model("some-org/some.model-1B@refs/pr/3") == tmp_path
     assert asked["some-org/some.model-1B"]["revision"] == "refs/pr/3"
     patterns = asked["some-org/some.model-1B"]["allow_patterns"]
