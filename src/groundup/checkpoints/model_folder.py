@@ -105,6 +105,11 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
     families, code = model_types(), values.pop("auto_map", None)
     if values["model_type"] not in families:
+        if senses := [name for name in ("vision_config", "audio_config") if values.get(name)]:
+            raise GroundupError(
+                f"{folder / 'config.json'}: model_type {values['model_type']!r} reads more than text (it has a "
+                f"{senses[0]}); only language models open here, so use a text-only model of that family"
+            )
         error = unknown_name("model_type", values["model_type"], families)
         own = " (the folder brings code of its own, named in auto_map, which is never run here)" if code else ""
         raise GroundupError(f"{folder / 'config.json'}: {error}{own}")

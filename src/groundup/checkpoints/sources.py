@@ -73,7 +73,7 @@ def build_from(source: ModelSource, dtype: torch.dtype | None, device: str | tor
     with torch.device("meta"):
         model: LanguageModel = family.Model(config)
     rows = list(table.expand(config.n_layers, config.tie_embeddings))
-    found = _check_names(source, table, rows)
+    found = check_names(source, table, rows)
     weights = {}
     for row in rows:
         weights[row.ours] = torch.empty(model.get_parameter(row.ours).shape, dtype=dtype, device=device)
@@ -116,7 +116,7 @@ def row_ranges(shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[tuple[int
         yield start, min(start + n_each, n_rows)
 
 
-def _check_names(source: ModelSource, table: WeightTable, rows: list[Row]) -> dict[str, str]:
+def check_names(source: ModelSource, table: WeightTable, rows: list[Row]) -> dict[str, str]:
     """Under which name the files have each tensor of the table; nothing missing, nothing left over."""
     found = {full: name for name in source.tensors.names if (full := table.their_name(name)) is not None}
     wanted = [name for row in rows for name in row.sources]

@@ -24,6 +24,13 @@ PRE_NORMS = (
     Row("blocks.{layer}.attention_norm.weight", f"{_LAYER}.input_layernorm.weight"),
     Row("blocks.{layer}.feed_forward_norm.weight", f"{_LAYER}.post_attention_layernorm.weight"),
 )
+# Norms before and after both parts of a block, as in the Gemma family from the second generation on.
+SANDWICH_NORMS = (
+    Row("blocks.{layer}.attention_norm.weight", f"{_LAYER}.input_layernorm.weight"),
+    Row("blocks.{layer}.attention_post_norm.weight", f"{_LAYER}.post_attention_layernorm.weight"),
+    Row("blocks.{layer}.feed_forward_norm.weight", f"{_LAYER}.pre_feedforward_layernorm.weight"),
+    Row("blocks.{layer}.feed_forward_post_norm.weight", f"{_LAYER}.post_feedforward_layernorm.weight"),
+)
 HEAD_NORMS = (
     Row("blocks.{layer}.attention.query_norm.weight", f"{_LAYER}.self_attn.q_norm.weight"),
     Row("blocks.{layer}.attention.key_norm.weight", f"{_LAYER}.self_attn.k_norm.weight"),

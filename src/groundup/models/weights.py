@@ -8,7 +8,7 @@ another tool's config without ignoring anything in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +69,12 @@ class WeightTable:
         if re.fullmatch(self.ignored, found):
             return None
         return found if found == self.head.theirs or found.startswith(self.prefix) else self.prefix + found
+
+
+def own_names(parameters: Iterable[str]) -> WeightTable:
+    """The table of an architecture no other tool knows: every weight goes by the name it has here."""
+    rows = tuple(Row(name, name) for name in parameters if name != "head.weight")
+    return WeightTable(rows, head=Row("head.weight", "head.weight"))
 
 
 def to_theirs(tensor: Tensor, row: Row) -> list[Tensor]:

@@ -1,8 +1,9 @@
 """The part of a block that works on each token alone: widen, bend, narrow again.
 
-`FeedForward` is the original form with GELU (Hendrycks and Gimpel 2016), exact or in GPT-2's tanh approximation. `SwiGLU`
-(Shazeer 2020, section 2) multiplies two widenings, one of them through SiLU; with three matrices instead of two, a
-width of 8/3 d_model instead of 4 keeps the number of parameters. `FusedSwiGLU` keeps two of the three as one matrix.
+`FeedForward` is the original form; it bends by GELU (Hendrycks and Gimpel 2016), exact or in GPT-2's tanh approximation,
+or by the squared ReLU (So et al. 2021, "Primer"). `Gated` (Shazeer 2020, section 2) multiplies two widenings,
+one of them bent: by SiLU it is SwiGLU, by GELU GeGLU. With three matrices instead of two, a width of 8/3 d_model instead
+of 4 keeps the number of parameters. `FusedSwiGLU` keeps two of the three as one matrix.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def exact_gelu(x: Tensor) -> Tensor:
     return F.gelu(x)
 
 
+def relu_squared(x: Tensor) -> Tensor:
+    """The square of what is positive, 0 elsewhere; keeps shape and dtype."""
+    return F.relu(x).square()
+
+
 class FeedForward(nn.Module):
     """`down(bend(up(x)))`; keeps shape [..., d_model] and dtype."""
 
@@ -48,17 +54,25 @@ class FeedForward(nn.Module):
         return self.down(self.bend(self.up(x)))
 
 
-class SwiGLU(nn.Module):
-    """`down(silu(gate(x)) * up(x))`; keeps shape [..., d_model] and dtype."""
+class Gated(nn.Module):
+    """`down(bend(gate(x)) * up(x))`; keeps shape [..., d_model] and dtype."""
 
-    def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
+    def __init__(self, d_model: int, d_ff: int, bend: Callable[[Tensor], Tensor], *, bias: bool = False) -> None:
         super().__init__()
+        self.bend = bend
         self.gate = Linear(d_model, d_ff, bias)
         self.up = Linear(d_model, d_ff, bias)
         self.down = Linear(d_ff, d_model, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(self.bend(self.gate(x)) * self.up(x))
+
+
+class SwiGLU(Gated):
+    """`Gated` by SiLU, the feed-forward of the Llama family."""
+
+    def __init__(self, d_model: int, d_ff: int, *, bias: bool = False) -> None:
+        super().__init__(d_model, d_ff, F.silu, bias=bias)
 
 
 class FusedSwiGLU(nn.Module):

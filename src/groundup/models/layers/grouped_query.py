@@ -31,6 +31,7 @@ class GroupedQueryAttention(nn.Module):
         layer: int,
         *,
         bias: bool = False,
+        key_bias: bool = True,
         output_bias: bool = False,
         norm: Callable[[int], nn.Module] | None = None,
         norm_together: bool = False,
@@ -39,12 +40,14 @@ class GroupedQueryAttention(nn.Module):
         scale: float | None = None,
         softcap: float | None = None,
         dropout: float = 0.0,
+        sinks: bool = False,
         fused: bool = False,
     ) -> None:
-        """`bias` is that of queries, keys and values. `norm(width)` makes the norms of queries and keys: one a head, or,
-        `norm_together`, over all heads at once. `rotary` says which of the model's rotaries turns this layer (None:
-        no positions at all), `window` how many tokens a token sees, itself among them (None: all before it). `fused`
-        keeps the matrices of queries, keys and values as one, in that order.
+        """`bias` is that of queries, keys and values, of keys only with `key_bias` too. `norm(width)` makes the norms of
+        queries and keys: one a head, or, `norm_together`, over all heads at once. `rotary` says which of the model's
+        rotaries turns this layer (None: no positions at all), `window` how many tokens a token sees, itself among them
+        (None: all before it), `sinks` whether each head learns how much to look at nothing. `fused` keeps the matrices of
+        queries, keys and values as one, in that order.
         """
         super().__init__()
         self.layer, self.d_head = layer, config.d_head
@@ -55,7 +58,7 @@ class GroupedQueryAttention(nn.Module):
             self.query_key_value = Linear(config.d_model, d_queries + 2 * d_keys, bias)
         else:
             self.query = Linear(config.d_model, d_queries, bias)
-            self.key = Linear(config.d_model, d_keys, bias)
+            self.key = Linear(config.d_model, d_keys, bias and key_bias)
             self.value = Linear(config.d_model, d_keys, bias)
         self.output = Linear(d_queries, config.d_model, output_bias)
         self.norm_together = norm_together
@@ -63,7 +66,7 @@ class GroupedQueryAttention(nn.Module):
         if norm is not None:
             self.query_norm = norm(d_queries if norm_together else config.d_head)
             self.key_norm = norm(d_keys if norm_together else config.d_head)
-        self.attend = Attend(scale=scale, softcap=softcap)
+        self.attend = Attend(scale=scale, softcap=softcap, n_sinks=config.n_heads if sinks else 0)
 
     def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
         if self.widths:
