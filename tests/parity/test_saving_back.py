@@ -83,7 +83,8 @@ def greedy_tokens(kind: str, name: str, place: Path, tokenizer: Tokenizer) -> in
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
 def test_saving_gives_the_folder_back(kind: str, name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    assert saved_back(kind, name, tmp_path, tokenizer) == 0.0
+    """The weights to the bit; two names of one activation may still be two kernels."""
+    assert saved_back(kind, name, tmp_path, tokenizer) < cases.TOLERANCE
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
