@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from groundup.export.verify import verify_with_transformers
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
+    from groundup.pretraining.comparison import compare_architectures
     from groundup.pretraining.extend import extend_vocabulary
     from groundup.pretraining.pretrain import pretrain, resume
     from groundup.pretraining.preview import plan
@@ -57,6 +58,7 @@ _HOME = {
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
     "clean": "data.cleaning.clean",
+    "compare_architectures": "pretraining.comparison",
     "compare_tokenizers": "inspect.tokenizer_comparison",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
@@ -90,6 +92,7 @@ __all__ = [
     "TokenStore",
     "Tokenizer",
     "clean",
+    "compare_architectures",
     "compare_tokenizers",
     "export_gguf",
     "extend_vocabulary",

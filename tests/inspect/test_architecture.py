@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from groundup.core.files import readable_bytes
 from groundup.inspect.architecture import (
     architecture_html,
     architecture_terminal,
@@ -19,6 +20,7 @@ from groundup.inspect.architecture import (
 from groundup.inspect.block_structure import Step, block_structure
 from groundup.inspect.model_drawing import model_drawing
 from groundup.inspect.model_tree import alike, model_parts, model_tree, numbers
+from groundup.inspect.page import readable_count
 from groundup.models import architecture_names, build_model, config_for_size
 from groundup.models.layers.linear import Linear
 
@@ -52,9 +54,12 @@ def test_the_terminal_shows_tree_cost_and_memory(any_model):
     text = shown(architecture_terminal(any_model))
     assert f"{any_model.n_parameters():,}" in text
     rows = dict(re.findall(r"^(\S.*?)\s{2,}(\S.*?)$", text, re.M))
-    assert rows["arithmetic to train on a token"].startswith(
-        f"{any_model.flops_per_token() / 1e6:.3g} million"
-    ) or rows["arithmetic to train on a token"].startswith(f"{any_model.flops_per_token():,}")
+    assert rows["arithmetic to train on a token"].startswith(f"{readable_count(any_model.flops_per_token())} FLOPs")
+    config, full = any_model.config, any_model.config.state_bytes(any_model.config.context_length)
+    if config.state_bytes(1) > config.state_bytes(0):
+        assert rows["decode state, a full context of 32"].startswith(readable_bytes(full))
+    else:
+        assert rows["decode state, however long the text"].startswith(readable_bytes(full))
     assert re.match(r"\S+ \S+ +\S+ \S+ *$", rows["to train: together"])
 
 

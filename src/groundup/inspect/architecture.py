@@ -100,14 +100,13 @@ def architecture_html(model: LanguageModel) -> str:
 
 
 def _rows(tree: Node) -> list[tuple[str, str, str, str, str, str]]:
-    """The tree as lines; a layer whose only parts are its weights is one line with their shapes."""
+    """The tree as lines; a layer that is a weight, or a weight and a bias, is one line with their shapes."""
 
     def lines(nodes: tuple[Node, ...], before: str) -> Iterator[tuple[str, str, str, str, str, str]]:
         for node in nodes:
             is_last = node is nodes[-1]
-            weights = [child for child in node.children if child.shape is not None]
-            inner = tuple(child for child in node.children if child.shape is None)
-            shape = shape_text(node) if node.shape is not None else shape_text(*weights) if not inner else ""
+            is_one_line = node.shape is not None or {child.name for child in node.children} <= {"weight", "bias"}
+            shape = shape_text(*(node.children or (node,))) if is_one_line else ""
             yield (
                 f"{before}{'└ ' if is_last else '├ '}{node.name}",
                 node.kind,
@@ -116,7 +115,7 @@ def _rows(tree: Node) -> list[tuple[str, str, str, str, str, str]]:
                 f"{node.n_parameters:,}",
                 f"{node.n_parameters / tree.n_parameters:.1%}",
             )
-            if inner:
+            if not is_one_line:
                 yield from lines(node.children, before + ("  " if is_last else "│ "))
 
     whole = (tree.name, "", "", "", f"{tree.n_parameters:,}", "100.0%")
