@@ -296,4 +296,8 @@ def _particular_from(family: Family, values: dict[str, Any]) -> dict[str, Any]:
         period = 2 if family.name == "gemma2" else 6
         kinds = ["full_attention" if (i + 1) % period == 0 else "sliding_attention" for i in range(n_layers)]
         return {"query_pre_attn_scalar": _head_width(values), "layer_types": kinds}
+    if family.name in ("mamba", "mamba2"):
+        inner, d_model = values["intermediate_size"], values["hidden_size"]
+        found = {"expand": inner // d_model, "use_bias": False, "use_conv_bias": True}
+        return found | ({"head_dim": inner // values["num_heads"]} if family.name == "mamba2" else {})
     return {}

@@ -39,8 +39,8 @@ _FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7, "bf16": 32}
 # Matrices that llama.cpp's kernels read in float32 only, or that are too small to be worth less.
 _ALWAYS_F32 = re.compile(r"(position_embd|ffn_gate_inp|ssm_conv1d)\.weight$|\.ssm_[ad]$|norm\.weight$")
 _BLOCK = 32  # numbers in a block of q8_0
-# Settings that a model is trained with and a file to run it does not say.
-_NOT_IN_A_FILE = {"dropout", "bos_id", "eos_ids", "pad_id"}
+# Settings that a model is trained with, or whose effect is gone in float32; a file to run it does not say them.
+_NOT_IN_A_FILE = {"dropout", "balance_coefficient", "residual_in_fp32", "bos_id", "eos_ids", "pad_id"}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,9 @@ def _check_settings(
     fields = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in fields.items()}
     back = config_of(family, fields, tensors, config.tie_embeddings, factors_P, path)
     ours, theirs = config.model_dump(), back.model_dump()
-    for name in sorted(set(ours) - _NOT_IN_A_FILE):
+    # A recurrent model's context is what it was trained on; it has no limit, here as there.
+    unsaid = _NOT_IN_A_FILE | ({"context_length"} if config.max_length is None else set())
+    for name in sorted(set(ours) - unsaid):
         if name == "rotary_share":  # what counts is the number of dimensions
             ours[name], theirs[name] = (getattr(one, "n_turned", None) for one in (config, back))
         if not _same(ours[name], theirs.get(name)):

@@ -6,6 +6,7 @@ this machine is used for what the library's functions do not give (tokenizing, t
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import urllib.request
@@ -15,8 +16,7 @@ from typing import Any
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """The ids of `texts`, and for each of `prompts` the greedy tokens after it with the likeliest others."""
-    import xllamacpp
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # compiled, without types
     params = xllamacpp.CommonParams()
     params.model.path = request["file"]
     params.n_ctx = request["context_length"]
