@@ -212,8 +212,8 @@ def _brief(value: Any) -> Any:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return all(_same(a.get(key), b.get(key)) for key in a | b)
-    if isinstance(a, float) or isinstance(b, float):
-        return a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return math.isclose(a, b, rel_tol=1e-6)
     return a == b
 
 
@@ -256,8 +256,9 @@ def _write(
 
 def _numbers(gguf: Any, tensor: _Planned, source: ModelSource, kind: Any) -> np.ndarray:
     """The bytes of a tensor as they stand in the file; of a stack of experts, one after the other."""
-    parts = [gguf.quantize(part.float().numpy(), kind) for part in _parts(tensor, source)]
-    return parts[0] if len(parts) == 1 else np.stack(parts)
+    parts = (gguf.quantize(part.float().numpy(), kind) for part in _parts(tensor, source))
+    # What is read of a file is good until the next tensor is read, so parts that are to be kept are copied.
+    return next(parts) if len(tensor.parts) == 1 else np.stack([part.copy() for part in parts])
 
 
 def _parts(tensor: _Planned, source: ModelSource) -> Iterator[Tensor]:
