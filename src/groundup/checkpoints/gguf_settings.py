@@ -229,6 +229,8 @@ def config_from_gguf(family: Family, fields: dict[str, Any], tensors: dict[str, 
 def gguf_from_config(family: Family, values: dict[str, Any], path: Path) -> dict[str, Any]:
     """The keys of a GGUF file for what a `config.json` says, floats as float32 and ints as they are."""
     values = {name: value for name, value in values.items() if value is not None}
+    if family.name == "mamba2":
+        values["intermediate_size"] = values["expand"] * values["hidden_size"]
     fields: dict[str, Any] = {}
     for key in family.keys:
         value = values.get(key.theirs, None if key.unless is ... else key.unless)
@@ -302,5 +304,8 @@ def _particular_from(family: Family, values: dict[str, Any]) -> dict[str, Any]:
     if family.name in ("mamba", "mamba2"):
         inner, d_model = values["intermediate_size"], values["hidden_size"]
         found = {"expand": inner // d_model, "use_bias": False, "use_conv_bias": True}
-        return found | ({"head_dim": inner // values["num_heads"]} if family.name == "mamba2" else {})
+        if family.name == "mamba2":  # whose config.json says the width only by `expand`
+            del values["intermediate_size"]
+            found["head_dim"] = inner // values["num_heads"]
+        return found
     return {}
