@@ -22,6 +22,7 @@ from groundup.core.errors import GroundupError
 from groundup.inspect.heads import NAMED_FROM, HeadFindings, HeadScore, attention_layers, find_heads
 from groundup.inspect.page import escape, page, table
 from groundup.inspect.terminal import terminal_table, visible
+from groundup.inspect.tokens import piece_of
 from groundup.models.base import LanguageModel
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -108,7 +109,7 @@ def attention_weights(model: LanguageModel, tokenizer: Tokenizer, text: str) -> 
         raise GroundupError(f"the text has {len(ids):,} tokens; attention can be looked at for 1 to {limit:,} of them")
     place = next(model.parameters()).device
     weights_LBHTT = model.attention_weights(torch.tensor([ids], device=place))
-    return [visible(tokenizer.decode([id], continued=True)) for id in ids], weights_LBHTT[:, 0].float().cpu()
+    return [visible(piece_of(tokenizer, id)) for id in ids], weights_LBHTT[:, 0].float().cpu()
 
 
 def attention_terminal(
