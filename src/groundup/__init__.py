@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from groundup.data.reading_records import read_records
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
+    from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
@@ -59,6 +60,7 @@ _HOME = {
     "clean": "data.cleaning.clean",
     "compare_architectures": "pretraining.comparison",
     "compare_tokenizers": "inspect.tokenizer_comparison",
+    "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
@@ -92,6 +94,7 @@ __all__ = [
     "clean",
     "compare_architectures",
     "compare_tokenizers",
+    "export_gguf",
     "extend_vocabulary",
     "import_tokenizer",
     "inspect_corpus",

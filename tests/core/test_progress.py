@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from groundup.core.progress import QUIET, Terminal, _Remaining
+from groundup.core.progress import QUIET, SaidOnce, Terminal, _Remaining
 
 
 def spoken(is_terminal):
@@ -29,6 +29,18 @@ def test_quiet_says_nothing(capsys):
         bar.advance()
         bar.set(2, info="x", total=4)
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_was_said_is_not_said_again():
+    out = io.StringIO()
+    once = SaidOnce(Terminal(Console(file=out, highlight=False)))
+    for _ in range(2):
+        once.say("two files")
+        once.warn("two files")
+        with once.bar("reading", total=2) as bar:
+            bar.advance()
+        once.say("three files")
+    assert out.getvalue() == "two files\nnote: two files\nthree files\n"
 
 
 def test_a_pipe_gets_the_lines_only_and_markup_is_not_read():

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+from typing import ClassVar
 
 import pytest
 from rich.console import Console
 
 from groundup.core.errors import GroundupError
+from groundup.core.progress import Reporter
 from groundup.inspect.tokenizer_comparison import compare_tokenizers, comparison_html, comparison_terminal, labelled
 from groundup.tokenization import train_tokenizer
+
+NESTED = [("many", "deu.txt"), ("many", "empty.txt"), ("many", "eng.txt"), ("more", "deu.txt")]
 
 
 def shown(renderable):
@@ -59,8 +64,34 @@ def test_labels(texts):
     assert labelled([texts / "many" / "deu.txt"]) == {"deu": texts / "many" / "deu.txt"}
     assert labelled([f"German={texts / 'many'}"]) == {"German": texts / "many"}
     assert list(labelled([texts / "many"])) == ["deu", "empty", "eng"]
-    again = labelled([texts / "many" / "deu.txt", texts / "many" / "deu.txt"])
-    assert list(again) == ["deu", str(texts / "many" / "deu.txt")]
+    assert list(labelled([texts / "many" / "deu.txt", texts / "many"])) == ["deu", "empty", "eng"]  # once
+
+
+def test_where_two_names_are_the_same_all_are_paths(texts):
+    (texts / "more").mkdir()
+    (texts / "more" / "deu.txt").write_text("Noch ein Hund.\n")
+    both = labelled([texts, f"other={texts / 'many' / 'eng.txt'}"])
+    assert list(both) == ["other", *(os.path.join(*parts) for parts in NESTED)]
+    assert both[os.path.join("more", "deu.txt")] == texts / "more" / "deu.txt"
+    assert list(labelled([texts / "more", f"deu={texts / 'many'}"])) == ["deu", "deu.txt"]
+    with pytest.raises(GroundupError, match=r"two texts are labelled 'x': a\.txt and b\.txt; give each its own"):
+        labelled(["x=a.txt", "x=b.txt"])
+    with pytest.raises(GroundupError, match=r"two texts are labelled 'deu\.txt'; give .*many another label"):
+        labelled([texts / "more", f"deu.txt={texts / 'many'}", f"deu={texts / 'many'}"])
+
+
+def test_texts_without_text_are_told_in_one_line(tokenizer, texts):
+    class Heard(Reporter):
+        lines: ClassVar[list[str]] = []
+
+        def warn(self, text: str) -> None:
+            self.lines.append(text)
+
+    for number in range(9):
+        (texts / "many" / f"no{number}.txt").write_text("")
+    found = compare_tokenizers({"mine": tokenizer}, [texts / "many"], reporter=Heard())
+    assert found.labels == ["deu", "eng"]
+    assert Heard.lines == ["left out, as they hold no text: empty, no0, no1, no2, no3 and 5 more"]
 
 
 def test_only_the_beginning_of_a_long_text_is_read(tokenizer, texts):
@@ -74,10 +105,20 @@ def test_many_texts_are_shown_by_the_worst(tokenizer, texts):
         (texts / "many" / f"t{number:02d}.txt").write_text("The cat sat. " * (number + 1) + "ÿ" * (40 - number))
     found = compare_tokenizers({"mine": tokenizer}, [texts / "many"])
     text = shown(comparison_terminal(found))
-    assert "the 24 of 42 texts that mine cuts into most tokens:" in text
+    assert "the 10 of 42 texts that mine cuts into most tokens; all stand on the page (--html FILE)" in text
     assert "t00" in text
     assert "t39" not in text
+    assert text.count("\n") < 40
     assert "t39" in comparison_html(found)
+
+
+def test_a_long_label_keeps_its_end(tokenizer, texts):
+    found = compare_tokenizers(
+        {"mine": tokenizer}, {"a/" * 40 + "deu": texts / "many" / "deu.txt", "b": texts / "many"}
+    )
+    text = shown(comparison_terminal(found))
+    assert "…" + ("a/" * 40 + "deu")[-39:] + " " in text
+    assert "a/" * 40 + "deu" in comparison_html(found)
 
 
 def test_what_cannot_be_compared_is_said(tokenizer, texts):

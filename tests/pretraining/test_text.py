@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from groundup.core.errors import GroundupError
-from groundup.core.progress import QUIET
+from groundup.core.progress import QUIET, Reporter
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.text import check_text, text_stage
 
@@ -27,6 +28,26 @@ def test_text_is_read_as_the_settings_say(tmp_path: Path) -> None:
     prepared = PretrainConfig.build({"data": (str(store.folder),), "map": {"text": "a"}, "on_bad_row": "skip"})
     with pytest.raises(GroundupError, match="map and on_bad_row would have no effect"):
         check_text(prepared)
+
+
+def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
+    class Heard(Reporter):
+        lines: ClassVar[list[str]] = []
+
+        def say(self, text: str = "") -> None:
+            self.lines.append(text)
+
+        warn = say
+
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("".join(f'{{"text": "number {i} to learn"}}\n' for i in range(200)) + "{oops\n")
+    (folder / "b.xyz").write_bytes(b"\x00\x01")
+    config = PretrainConfig.build({"data": (str(folder),), "vocab_size": 270, "on_bad_row": "skip"})
+    text_stage(config, tmp_path / "run", Heard())
+    assert len(Heard.lines) == len(set(Heard.lines))
+    for part in ("reading     1 jsonl", "1 .xyz files, left out", "1 rows rejected"):
+        assert sum(part in line for line in Heard.lines) == 1, Heard.lines
 
 
 def test_settings_nobody_listens_to_are_refused_before_a_run_is_made(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groundup.checkpoints.gguf_header import GGUFFile
-from groundup.checkpoints.gguf_rope import rope_scaling_of_factors
-from groundup.checkpoints.gguf_settings import config_from_gguf, family_of_file
+from groundup.checkpoints.gguf_header import GGUFFile, Stored
+from groundup.checkpoints.gguf_rope import rope_of_factors
+from groundup.checkpoints.gguf_settings import ORIGINAL_CONTEXT, Family, config_from_gguf, family_of_file
 from groundup.checkpoints.gguf_tensors import Place, TensorMap, from_gguf, gguf_shape
 from groundup.checkpoints.sources import ModelSource
 from groundup.core.errors import GroundupError
@@ -23,8 +23,8 @@ from groundup.models import ModelConfig, architecture, model_types
 from groundup.models.weights import WeightTable
 from groundup.tokenization.gguf_vocabulary import ends_in_gguf, tokenizer_from_gguf
 
-# Tensors that hold settings: how rotary positions are stretched, pair by pair.
-_SETTINGS = ("rope_freqs.weight",)
+# A tensor that holds settings: how rotary positions are stretched, pair by pair.
+_ROPE = "rope_freqs.weight"
 
 
 class GGUFTensors:
@@ -32,7 +32,7 @@ class GGUFTensors:
 
     def __init__(self, file: GGUFFile, places: dict[str, Place], shapes: dict[str, tuple[int, ...]]) -> None:
         self._file, self._places, self._shapes = file, places, shapes
-        known = {place.name for place in places.values()} | set(_SETTINGS)
+        known = {place.name for place in places.values()} | {_ROPE}
         # What has no place keeps its name there, so that whoever checks the names refuses it by name.
         self.names: Sequence[str] = [*places, *sorted(set(file.tensors) - known)]
 
@@ -85,22 +85,39 @@ def open_gguf(path: str | Path) -> ModelSource:
     if "token_embd.weight" not in file.tensors:
         raise GroundupError(f"{path} holds no language model: it has no tensor token_embd.weight")
     family = family_of_file(file.fields, path)
+    factors_P = file.rows(_ROPE, 0, 1)[0].float() if _ROPE in file.tensors else None
+    config = config_of(family, file.fields, file.tensors, _is_tied(file), factors_P, path)
     values = config_from_gguf(family, file.fields, file.tensors, path)
     tokenizer = tokenizer_from_gguf(file.fields, path)
-    config = _config(file, values | _special_ids(file.fields), path)
     places, shapes = _places(file, TensorMap(family, values), config)
     for name, place in places.items():
         _check_shape(file, place, gguf_shape(shapes[name], place.name, family, values))
     return ModelSource(path, config, tokenizer, GGUFTensors(file, places, shapes))
 
 
-def _config(file: GGUFFile, values: dict[str, Any], path: Path) -> ModelConfig:
+def config_of(
+    family: Family,
+    fields: dict[str, Any],
+    tensors: dict[str, Stored],
+    tied: bool,
+    factors_P: Tensor | None,
+    path: Path,
+) -> ModelConfig:
+    """The configuration that the settings of a file, and the tensors it has, ask for.
+
+    `factors_P` is how many times slower each rotary pair turns, where the file says so. Raises GroundupError naming what is
+    not supported.
+    """
+    values = config_from_gguf(family, fields, tensors, path) | _special_ids(fields)
+    values["tie_word_embeddings"] = tied
+    original = values.pop(ORIGINAL_CONTEXT, None)
+    if factors_P is not None:
+        rope = values["rope_parameters"]
+        width = values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
+        values["rope_parameters"] = rope | rope_of_factors(factors_P, width, rope["rope_theta"], original, path)
     families = model_types()
     if values["model_type"] not in families:
         raise GroundupError(f"{path} is a {values['model_type']} model; this version has no such architecture")
-    values = values | {"tie_word_embeddings": _is_tied(file)}
-    if "rope_freqs.weight" in file.tensors:
-        values["rope_scaling"] = rope_scaling_of_factors(file.rows("rope_freqs.weight", 0, 1)[0], values, path)
     try:
         return architecture(families[values["model_type"]]).from_hugging_face(values)
     except GroundupError as error:
@@ -140,7 +157,10 @@ def _places(
     with torch.device("meta"):
         model = family.Model(config)
     places, shapes = {}, {}
-    for row in [*table.expand(config.n_layers, config.tie_embeddings), *([table.head] if config.tie_embeddings else [])]:
+    for row in [
+        *table.expand(config.n_layers, config.tie_embeddings),
+        *([table.head] if config.tie_embeddings else []),
+    ]:
         ours = "token_embedding.weight" if row is table.head and config.tie_embeddings else row.ours
         shape = tuple(model.get_parameter(ours).shape)
         for name in row.sources:

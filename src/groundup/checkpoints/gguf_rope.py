@@ -20,7 +20,7 @@ from groundup.models.layers.rope_scaling import RopeScaling
 
 _TOLERANCE = 1e-4
 # Llama 3.1's own numbers, for models so narrow that no two pairs lie on the line.
-_PUBLISHED = (1.0, 4.0, 8192)
+_LOW, _HIGH, _ORIGINAL = 1.0, 4.0, 8192
 
 
 def factors_of(scaling: RopeScaling, frequencies_P: Tensor, n_dims: int, theta: float) -> Tensor:
@@ -34,13 +34,19 @@ def frequencies(n_dims: int, theta: float) -> Tensor:
     return 1.0 / theta ** (torch.arange(0, n_dims, 2, dtype=torch.float32) / n_dims)
 
 
-def rope_scaling_of_factors(factors_P: Tensor, values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The `rope_scaling` of a config.json that gives these factors; raises GroundupError when there is none."""
-    width = values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
-    theta = values.get("rope_theta", 10_000.0)
+def rope_of_factors(
+    factors_P: Tensor, width: int, theta: float, original_context: int | None, path: Path
+) -> dict[str, Any]:
+    """What config.json's `rope_parameters` say for these factors; raises GroundupError when no Llama 3 scaling gives them.
+
+    `original_context` is the length the model was trained on first, where the file says it.
+    """
     speeds_P = frequencies(width, theta)
     factor = float(factors_P.max())
-    for low, high, original in (_line(factors_P, speeds_P, factor), _PUBLISHED):
+    for low, high, original in (
+        _line(factors_P, speeds_P, factor),
+        (_LOW, _HIGH, original_context or _ORIGINAL),
+    ):
         if original < 1 or high <= low:
             continue
         scaling = RopeScaling.build(

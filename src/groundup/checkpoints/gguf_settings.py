@@ -44,6 +44,7 @@ class Family:
     always: dict[str, Any]
     pairs_apart: bool = False  # the rotated pairs of queries and keys are neighbours there, and half a head apart here
     norm_plus_one: bool = False  # norms are stored as the factor itself, not as its distance from one
+    needs_head: bool = False  # the embedding is written twice where the head is tied to it
     biases: dict[str, str] | None = None  # settings that are told by whether a tensor is there
 
 
@@ -55,9 +56,6 @@ _SIZES = (
     Key("attention.head_count", "num_attention_heads"),
     Key("attention.head_count_kv", "num_key_value_heads", unless=None),
     Key("attention.layer_norm_rms_epsilon", "rms_norm_eps", float),
-    Key("rope.freq_base", "rope_theta", float, unless=10_000.0),
-)
-_HEAD = (
     Key("attention.key_length", "head_dim", unless=None),
     Key("attention.value_length", "head_dim", unless=None),
 )
@@ -74,22 +72,21 @@ FAMILIES = (
         Key("attention.head_count", "n_head"),
         Key("attention.layer_norm_epsilon", "layer_norm_epsilon", float),
     ), {"activation_function": "gelu_new"}, {}),
-    Family("llama", ("llama",), (*_SIZES, *_HEAD), _SILU, {}, pairs_apart=True,
+    Family("llama", ("llama",), _SIZES, _SILU, {}, pairs_apart=True,
         biases={"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_up.bias"}),
-    Family("llama", ("mixtral",), (*_SIZES, *_HEAD, Key("expert_count", "num_local_experts"), _EXPERTS_USED), _SILU, {},
+    Family("llama", ("mixtral",), (*_SIZES, Key("expert_count", "num_local_experts"), _EXPERTS_USED), _SILU, {},
         pairs_apart=True),
     Family("qwen2", ("qwen2",), _SIZES, _SILU, {}),
-    Family("qwen3", ("qwen3",), (*_SIZES, *_HEAD), _SILU | _NO_BIAS, {}),
+    Family("qwen3", ("qwen3",), _SIZES, _SILU | _NO_BIAS, {}),
     Family("qwen3moe", ("qwen3_moe",), (
         *(key for key in _SIZES if key.gguf != "feed_forward_length"),
-        *_HEAD,
         Key("expert_count", "num_experts"),
         _EXPERTS_USED,
         Key("expert_feed_forward_length", "moe_intermediate_size"),
         Key("feed_forward_length", "intermediate_size", unless=None),
     ), _SILU | _NO_BIAS | {"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}, {}),
     Family("phi3", ("phi3",), _SIZES, _SILU, {}),
-    Family("olmo2", ("olmo2",), _SIZES, _SILU | _NO_BIAS, {}),
+    Family("olmo2", ("olmo2",), _SIZES, _SILU | _NO_BIAS, {}, needs_head=True),
     Family("gptneox", ("gpt_neox",), (
         Key("block_count", "num_hidden_layers"),
         Key("context_length", "max_position_embeddings"),
@@ -98,18 +95,15 @@ FAMILIES = (
         Key("attention.head_count", "num_attention_heads"),
         Key("attention.layer_norm_epsilon", "layer_norm_eps", float),
         Key("use_parallel_residual", "use_parallel_residual", bool, unless=True),
-        Key("rope.freq_base", "rope_theta", float, unless=10_000.0),
-    ), {"hidden_act": "gelu", "attention_bias": True}, {}),
+    ), {"hidden_act": "gelu", "attention_bias": True}, {}, needs_head=True),
     Family("gemma2", ("gemma2",), (
         *_SIZES,
-        *_HEAD,
         Key("attn_logit_softcapping", "attn_logit_softcapping", float, unless=None),
         Key("final_logit_softcapping", "final_logit_softcapping", float, unless=None),
         Key("attention.sliding_window", "sliding_window"),
     ), {"hidden_activation": "gelu_pytorch_tanh"} | _NO_BIAS, {}, norm_plus_one=True),
     Family("gemma3", ("gemma3_text", "gemma3"), (
         *_SIZES,
-        *_HEAD,
         Key("final_logit_softcapping", "final_logit_softcapping", float, unless=None),
         Key("attention.sliding_window", "sliding_window"),
         Key("rope.freq_base_swa", "rope_local_base_freq", float, unless=10_000.0),
@@ -135,22 +129,42 @@ FAMILIES = (
     ), _SILU, {"feed_forward_length": 0, "attention.head_count": 0, "context_length": 1 << 20}),
 )  # fmt: skip
 
+# The numbers of stretched rotary positions.
+_STRETCHED = {
+    "rope.scaling.factor": "factor",
+    "rope.scaling.original_context_length": "original_max_position_embeddings",
+    "rope.scaling.yarn_beta_fast": "beta_fast",
+    "rope.scaling.yarn_beta_slow": "beta_slow",
+}
+# Where `config_from_gguf` keeps the original context of positions whose stretching is told by a tensor.
+ORIGINAL_CONTEXT = "original context of rope_freqs.weight"
+
 # Keys that say nothing of what is computed.
-_WITHOUT_EFFECT = ("vocab_size", "rope.scaling.finetuned", "tensor_data_layout", "attention.causal", "parallel_residual")
+_WITHOUT_EFFECT = (
+    "vocab_size",
+    "rope.scaling.finetuned",
+    "tensor_data_layout",
+    "attention.causal",
+    "parallel_residual",
+)
 
 
 class Fields:
     """The keys of a file that belong to its family, taken one by one; `finish` refuses what nobody took."""
 
     def __init__(self, fields: dict[str, Any], family: str, path: Path) -> None:
-        self._left = {key.removeprefix(f"{family}."): value for key, value in fields.items() if key.startswith(f"{family}.")}
+        self._left = {
+            key.removeprefix(f"{family}."): value for key, value in fields.items() if key.startswith(f"{family}.")
+        }
         self._family, self._path = family, path
 
     def take(self, key: str, default: Any = None) -> Any:
         """A setting's value as one would write it (float32 numbers by their shortest decimal), or `default`."""
         value = self._left.pop(key, None)
         if value is None and default is ...:
-            raise GroundupError(f"{self._path} has no {self._family}.{key}, which this family needs; get the file again")
+            raise GroundupError(
+                f"{self._path} has no {self._family}.{key}, which this family needs; get the file again"
+            )
         if isinstance(value, list):
             if len(set(value)) != 1:
                 raise GroundupError(
@@ -205,7 +219,7 @@ def config_from_gguf(family: Family, fields: dict[str, Any], tensors: dict[str, 
             raise GroundupError(f"{path}: {family.name}.{key} is {value!r}; only {only!r} is supported")
     for name, tensor in (family.biases or {}).items():
         values[name] = tensor in tensors
-    values |= _positions(family, left, values, path)
+    values |= _positions_from(family, left, values, path)
     values |= _particular_from(family, values)
     left.finish()
     values["vocab_size"] = tensors["token_embd.weight"].shape[0]
@@ -229,36 +243,49 @@ def _head_width(values: dict[str, Any]) -> int:
     return values.get("head_dim") or values["hidden_size"] // values["num_attention_heads"]
 
 
-def _positions(family: Family, left: Fields, values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Rotary settings: how much of a head turns, and how positions are stretched."""
+def _positions_from(family: Family, left: Fields, values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Rotary settings: the base, how much of a head turns, and how positions are stretched."""
     if "num_attention_heads" not in values:
         return {}
-    width, found = _head_width(values), {}
-    turned = left.take("rope.dimension_count", width)
-    if turned != width:
-        found["partial_rotary_factor"] = turned / width
+    width = _head_width(values)
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": left.take("rope.freq_base", 10_000.0)}
+    rope["partial_rotary_factor"] = left.take("rope.dimension_count", width) / width
     kind = left.take("rope.scaling.type", "none")
-    factor, original = left.take("rope.scaling.factor"), left.take("rope.scaling.original_context_length")
-    if kind == "linear":
-        found["rope_scaling"] = {"rope_type": "linear", "factor": factor}
+    numbers = {theirs: left.take(key) for key, theirs in _STRETCHED.items()}
+    numbers = {name: value for name, value in numbers.items() if value is not None}
+    if kind in ("linear", "yarn"):
+        rope |= {"rope_type": kind} | (numbers if kind == "yarn" else {"factor": numbers.get("factor")})
     elif kind != "none":
         raise GroundupError(
             f"{path}: rotary positions of type {kind!r} ({family.name}.rope.scaling.type) are not read from GGUF files; open "
             "the model's Hugging Face folder instead"
         )
-    if original not in (None, values["max_position_embeddings"]) and kind == "none":
-        found["original_max_position_embeddings"] = original
+    found: dict[str, Any] = {"rope_parameters": rope}
+    if (near := values.pop("rope_local_base_freq", None)) is not None:
+        window = {"rope_type": "default", "rope_theta": near}
+        found["rope_parameters"] = {"full_attention": rope, "sliding_attention": window}
+    if kind == "none" and "original_max_position_embeddings" in numbers:
+        found[ORIGINAL_CONTEXT] = numbers["original_max_position_embeddings"]
     return found
 
 
 def _positions_to(family: Family, values: dict[str, Any]) -> dict[str, Any]:
-    if "num_attention_heads" not in values:
+    if "num_attention_heads" not in values or "rope_parameters" not in values:
         return {}
-    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    rope, fields = values["rope_parameters"], {}
+    if "full_attention" in rope:
+        fields["rope.freq_base_swa"] = float(rope["sliding_attention"]["rope_theta"])
+        rope = rope["full_attention"]
     share = values.get("partial_rotary_factor", rope.get("partial_rotary_factor", 1.0))
-    fields: dict[str, Any] = {"rope.dimension_count": int(_head_width(values) * share)}
-    if rope.get("rope_type") == "linear":
-        fields |= {"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])}
+    fields["rope.freq_base"] = float(rope["rope_theta"])
+    fields["rope.dimension_count"] = int(_head_width(values) * share)
+    kind = rope.get("rope_type", "default")
+    if kind in ("linear", "yarn"):
+        fields["rope.scaling.type"] = kind
+        numbers = {key: rope[theirs] for key, theirs in _STRETCHED.items() if rope.get(theirs) is not None}
+        fields |= {key: value if key.endswith("length") else float(value) for key, value in numbers.items()}
+    elif kind == "llama3":  # the numbers themselves are a tensor (gguf_rope.py); this one helps to read it back
+        fields["rope.scaling.original_context_length"] = rope["original_max_position_embeddings"]
     return fields
 
 

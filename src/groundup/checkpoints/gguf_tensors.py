@@ -45,7 +45,9 @@ class TensorMap:
     def _names(self) -> Any:
         gguf = library()
         [architecture] = [key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == self._family.name]
-        return gguf.get_tensor_name_map(architecture, self._values.get("num_hidden_layers", self._values.get("n_layer")))
+        return gguf.get_tensor_name_map(
+            architecture, self._values.get("num_hidden_layers", self._values.get("n_layer"))
+        )
 
     def place(self, name: str) -> Place:
         """The place of a tensor by its Hugging Face name; raises GroundupError when GGUF has none for it."""
@@ -54,7 +56,9 @@ class TensorMap:
         known = _EXPERT.sub(".experts.", name).replace("mixer.dt_bias", "mixer.dt_proj.bias")
         theirs = self._names.get_name(known, try_suffixes=(".weight", ".bias"))
         if theirs is None:
-            raise GroundupError(f"GGUF has no place for tensor {name} of a {family.name} model")
+            raise GroundupError(
+                f"a {family.name} model in a GGUF file has no place for tensor {name}; it cannot be one"
+            )
         rows = None
         if family.pairs_apart and (match := _QUERY_KEY.search(name)):
             n_heads = values["num_attention_heads"]

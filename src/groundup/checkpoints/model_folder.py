@@ -18,6 +18,7 @@ from groundup.checkpoints.hub import download, is_hub_name
 from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
 from groundup.checkpoints.sources import ModelSource, build_from
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
+from groundup.checkpoints.tokenizer_folder import FOREIGN, open_tokenizer
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
 from groundup.models import LanguageModel, ModelConfig, architecture, known_elsewhere, model_types
@@ -46,19 +47,14 @@ def save_model(
         raise GroundupError(f"{folder} is not empty and is not a model folder; choose another place for the model")
     _check_vocabulary(config, tokenizer)
     family = architecture(config.architecture)
-    rows = list(family.weights(config).expand(config.n_layers, config.tie_embeddings))
-    places = {name: (row, part) for row in rows for part, name in enumerate(row.sources)}
     ours = dict(model.named_parameters())
-
-    def tensor(name: str) -> Tensor:
-        row, part = places[name]
-        return to_theirs(ours[row.ours].detach(), row)[part].to("cpu", dtype).contiguous()
-
+    tensors = {
+        name: part
+        for row in family.weights(config).expand(config.n_layers, config.tie_embeddings)
+        for name, part in zip(row.sources, to_theirs(ours[row.ours].detach(), row), strict=True)
+    }
     with folder_written_atomically(folder) as place:
-        n_bytes = {
-            name: ours[row.ours].numel() * dtype.itemsize // len(row.sources) for name, (row, _) in places.items()
-        }
-        write_tensors(place, n_bytes, tensor, shard_bytes)
+        write_tensors(place, tensors, dtype, shard_bytes)
         # Older readers know `torch_dtype`, newer ones `dtype`; both accept the other.
         stored = {"dtype": DTYPE_NAMES[dtype], "torch_dtype": DTYPE_NAMES[dtype]}
         write_json(place / "config.json", family.to_hugging_face(config) | stored)
@@ -86,7 +82,7 @@ def open_source(path: Path) -> ModelSource:
     if path.suffix == ".gguf":
         return open_gguf(path)
     config = read_config(path)
-    return ModelSource(path, config, Tokenizer.load(path), TensorFiles(path))
+    return ModelSource(path, config, open_tokenizer(path), TensorFiles(path))
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -97,19 +93,56 @@ def read_config(folder: str | Path) -> ModelConfig:
     values = read_json(folder / "config.json")
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
-    families = model_types()
+    families, code = model_types(), values.pop("auto_map", None)
     if values["model_type"] not in families:
+        if senses := [name for name in ("vision_config", "audio_config") if values.get(name)]:
+            raise GroundupError(
+                f"{folder / 'config.json'}: model_type {values['model_type']!r} reads more than text (it has a "
+                f"{senses[0]}); only language models open here, so use a text-only model of that family"
+            )
         error = unknown_name("model_type", values["model_type"], families)
-        raise GroundupError(f"{folder / 'config.json'}: {error}")
+        own = " (the folder brings code of its own, named in auto_map, which is never run here)" if code else ""
+        raise GroundupError(f"{folder / 'config.json'}: {error}{own}")
+    if quantised := values.get("quantization_config"):
+        raise GroundupError(
+            f"{folder / 'config.json'}: the weights are quantised ({_quantisation(quantised)}, in quantization_config), which "
+            "is not supported; use the model's original, which is usually published under the same name without that "
+            "ending, or a GGUF file of it"
+        )
+    family = architecture(families[values["model_type"]])
     try:
-        config: ModelConfig = architecture(families[values["model_type"]]).from_hugging_face(values)
+        config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
+    _check_own_code(folder, code, family.to_hugging_face(config)["architectures"][0])
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
         config = config.model_copy(update={"eos_ids": tuple(dict.fromkeys(config.eos_ids + stops))})
     return config
+
+
+def _quantisation(settings: Any) -> str:
+    """What a `quantization_config` calls its method and its bits."""
+    if not isinstance(settings, dict):
+        return "in an unknown way"
+    method = settings.get("quant_method") or next((name for name in settings if name.startswith("load_in_")), "unnamed")
+    bits = settings.get("bits") or settings.get("w_bit")
+    return f"{method}, {bits} bits" if bits else str(method)
+
+
+def _check_own_code(folder: Path, code: Any, ours: str) -> None:
+    """Refuse a folder whose code, which is never run, is that of another model than `ours`.
+
+    Models that were published before transformers had their class still name the file it came from (Phi-3 does).
+    """
+    family = ours.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+    for name, place in (code or {}).items():
+        if name.startswith("AutoModel") and not str(place).rpartition(".")[2].startswith(family):
+            raise GroundupError(
+                f"{folder / 'config.json'}: auto_map names code of the model's own ({place}), which is never run here, and "
+                f"without it this would be another model; only models that are plain {ours} open"
+            )
 
 
 @torch.no_grad()
@@ -151,9 +184,11 @@ def resolve_model(name: str | Path) -> Path:
             f"{path} is neither a model folder (no config.json in it) nor a run with a model (no model/config.json)"
         )
     if path.exists():
-        raise GroundupError(f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors")
+        raise GroundupError(
+            f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors"
+        )
     if "/" in str(name) and is_hub_name(str(name)):
-        return download(str(name), ["*.json", "*.safetensors", "*.jinja"], "model")
+        return download(str(name), ["*.json", "*.safetensors", "*.jinja", "merges.txt", *FOREIGN], "model")
     raise GroundupError(
         f"there is no folder {path}; give a model folder, a run folder, or a hub model as organisation/name"
     )
@@ -212,7 +247,9 @@ def _generation_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str = "") -> None:
-    if tokenizer.vocab_size > config.vocab_size:
+    beyond = range(config.vocab_size, tokenizer.vocab_size)
+    # Special tokens for what this size of a model cannot see (Gemma 3 1B has one for images) never come from text.
+    if not tokenizer.special_ids.issuperset(beyond):
         raise GroundupError(
             f"{where}the tokenizer has {tokenizer.vocab_size} ids but the model only {config.vocab_size}; "
             "this is not the tokenizer the model was made for"

@@ -30,6 +30,10 @@ def model_in_package(package: str) -> Path:
     if len(found) != 1 or not found[0].is_file():
         raise GroundupError(
             f"the Python package {package} carries {len(found)} GGUF files, not one"
-            + (f": {', '.join(str(path) for path in found)}; give the path of one" if found else "; it is no model's package")
+            + (
+                f": {', '.join(str(path) for path in found)}; give the path of one"
+                if found
+                else "; it is no model's package"
+            )
         )
     return found[0]

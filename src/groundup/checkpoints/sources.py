@@ -45,7 +45,7 @@ class TensorSource(Protocol):
         ...
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop` (of the first dimension) of a tensor, new and on the CPU.
+        """Rows `start` to `stop` (of the first dimension) of a tensor, on the CPU; good until the next `read`.
 
         Raises GroundupError naming the file when it cannot be read.
         """
@@ -73,11 +73,10 @@ def build_from(source: ModelSource, dtype: torch.dtype | None, device: str | tor
     with torch.device("meta"):
         model: LanguageModel = family.Model(config)
     rows = list(table.expand(config.n_layers, config.tie_embeddings))
-    found = _check_names(source, table, rows)
+    found = check_names(source, table, rows)
     weights = {}
     for row in rows:
-        shape = model.get_parameter(row.ours).shape
-        weights[row.ours] = torch.empty(shape, dtype=dtype, device=device)
+        weights[row.ours] = torch.empty(model.get_parameter(row.ours).shape, dtype=dtype, device=device)
         fill(weights[row.ours], row, tensors, found)
     if config.tie_embeddings and table.head.theirs in found:
         _check_tied(source, table, found)
@@ -98,19 +97,26 @@ def fill(parameter: Tensor, row: Row, tensors: TensorSource, found: dict[str, st
                 f"{list(target.shape)}; config and weights are not of the same model"
             )
         for start, piece in pieces(tensors, name):
+            if row.transpose:  # turned here, where it is small: numbers that go far apart one by one are slow
+                piece = piece.mT.contiguous().mT
             target[start : start + len(piece)].copy_(piece)
 
 
 def pieces(tensors: TensorSource, name: str) -> Iterator[tuple[int, Tensor]]:
     """A tensor in pieces of a few megabytes: where each begins, and its rows."""
-    n_rows, *rest = tensors.shape(name)
-    row_bytes = torch.Size(rest).numel() * tensors.dtype(name).itemsize
-    n_each = max(1, _PIECE_BYTES // max(1, row_bytes))
+    for start, stop in row_ranges(tensors.shape(name), tensors.dtype(name)):
+        yield start, tensors.read(name, start, stop)
+
+
+def row_ranges(shape: tuple[int, ...], dtype: torch.dtype) -> Iterator[tuple[int, int]]:
+    """First and last (exclusive) of the rows that make a piece of a few megabytes of such a tensor."""
+    n_rows, *rest = shape
+    n_each = max(1, _PIECE_BYTES // max(1, torch.Size(rest).numel() * dtype.itemsize))
     for start in range(0, n_rows, n_each):
-        yield start, tensors.read(name, start, min(start + n_each, n_rows))
+        yield start, min(start + n_each, n_rows)
 
 
-def _check_names(source: ModelSource, table: WeightTable, rows: list[Row]) -> dict[str, str]:
+def check_names(source: ModelSource, table: WeightTable, rows: list[Row]) -> dict[str, str]:
     """Under which name the files have each tensor of the table; nothing missing, nothing left over."""
     found = {full: name for name in source.tensors.names if (full := table.their_name(name)) is not None}
     wanted = [name for row in rows for name in row.sources]
@@ -131,8 +137,9 @@ def _check_tied(source: ModelSource, table: WeightTable, found: dict[str, str]) 
     """A tied model's file may repeat the embedding as the head; a head of its own would be lost, so it is refused."""
     embedding = next(row.theirs for row in table.rows if row.ours == "token_embedding.weight")
     tensors, names = source.tensors, (found[table.head.theirs], found[embedding])
-    same = tensors.shape(names[0]) == tensors.shape(names[1]) and all(
-        torch.equal(piece, tensors.read(names[1], start, start + len(piece)).to(piece.dtype))
+    kinds = [(tensors.shape(name), tensors.dtype(name)) for name in names]
+    same = kinds[0] == kinds[1] and all(
+        torch.equal(piece.clone(), tensors.read(names[1], start, start + len(piece)))
         for start, piece in pieces(tensors, names[0])
     )
     if not same:

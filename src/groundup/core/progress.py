@@ -40,6 +40,32 @@ class Reporter:
 QUIET = Reporter()
 
 
+class SaidOnce(Reporter):
+    """Passes on what it hears, but no line twice: for steps one after the other that each read the same text."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._said: set[tuple[str, str]] = set()
+
+    def say(self, text: str = "") -> None:
+        if self._is_new("say", text):
+            self._reporter.say(text)
+
+    def warn(self, text: str) -> None:
+        if self._is_new("warn", text):
+            self._reporter.warn(text)
+
+    @contextmanager
+    def bar(self, label: str, total: float, unit: str = "", begun: float = 0) -> Iterator[Bar]:
+        with self._reporter.bar(label, total, unit, begun) as bar:
+            yield bar
+
+    def _is_new(self, kind: str, text: str) -> bool:
+        known = len(self._said)
+        self._said.add((kind, text))
+        return len(self._said) > known
+
+
 class _Remaining(ProgressColumn):
     """Time left, from the average speed so far: it never jumps with one slow step.
 

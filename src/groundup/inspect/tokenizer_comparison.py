@@ -6,6 +6,7 @@ told apart. The figures are those of `tokenization/measures.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from groundup.tokenization.measures import Fit, fit, total
 from groundup.tokenization.tokenizer import Tokenizer
 
 MOST_BYTES = 2_000_000
-_MOST_SHOWN = 24
+# Texts that a picture has room for; rows of a table on the terminal, and letters of a label there.
+_MOST_DRAWN, _MOST_LISTED, _WIDEST = 24, 10, 40
 
 Tokenizers = Sequence[str | Path] | Mapping[str, Tokenizer]
 Texts = Sequence[str | Path] | Mapping[str, str | Path]
@@ -57,15 +59,19 @@ def compare_tokenizers(
     for tokenizer in opened.values():
         tokenizer.prepare()
     used = {name: np.zeros(tokenizer.vocab_size, dtype=bool) for name, tokenizer in opened.items()}
+    empty: list[str] = []
     with reporter.bar("comparing", len(sources) * len(opened)) as bar:
         for label, path in sources.items():
             documents = list(_beginning(path, max_bytes))
             if not documents:
-                reporter.warn(f"{path} holds no text and is left out")
+                empty.append(label)
             for name, tokenizer in opened.items():
                 if documents:
                     fits[name][label] = fit(tokenizer, documents, used[name])
                 bar.advance(info=f"{label}, {name}")
+    if empty:
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        reporter.warn(f"left out, as they hold no text: {', '.join(empty[:5])}{more}")
     labels = list(next(iter(fits.values())))
     if not labels:
         raise GroundupError("there is no text in what was given to compare tokenizers on")
@@ -75,28 +81,39 @@ def compare_tokenizers(
 
 
 def labelled(texts: Sequence[str | Path]) -> dict[str, Path]:
-    """Texts by label: `LABEL=PATH` says its own, a file is labelled with its name, a folder's files each with theirs."""
+    """Texts by label: `LABEL=PATH` says its own, other files are labelled with their names, all of them alike.
+
+    That is the name without its ending; where two would be the same, the path from the folder that holds them all.
+    Raises `GroundupError` when two labels that were given are the same.
+    """
     found: dict[str, Path] = {}
-
-    def add(label: str, path: Path) -> None:
-        found[str(path) if label in found else label] = path
-
+    unnamed: list[Path] = []
     for text in map(str, texts):
         label, equals, rest = text.partition("=")
         path = Path(text)
         if equals and not path.exists():
-            add(label, Path(rest))
+            if label in found:
+                raise GroundupError(
+                    f"two texts are labelled {label!r}: {found[label]} and {rest}; give each its own label"
+                )
+            found[label] = Path(rest)
         elif path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
             if not files:
                 raise GroundupError(f"{path} is an empty folder; give files or folders of text")
-            for file in files:
-                add(file.name.split(".")[0], file)
+            unnamed += files
         else:
-            add(path.name.split(".")[0], path)
-    if not found:
+            unnamed.append(path)
+    unnamed = list(dict.fromkeys(unnamed))
+    names = [path.name.split(".")[0] for path in unnamed]
+    if len({*found, *names}) < len(found) + len(names):
+        together = os.path.commonpath([path.absolute().parent for path in unnamed])
+        names = [os.path.relpath(path.absolute(), together) for path in unnamed]
+        if taken := next((name for name in names if name in found), None):
+            raise GroundupError(f"two texts are labelled {taken!r}; give {found[taken]} another label")
+    if not unnamed and not found:
         raise GroundupError("no text was given to compare tokenizers on")
-    return found
+    return found | dict(zip(names, unnamed, strict=True))
 
 
 def comparison_terminal(found: Comparison) -> RenderableType:
@@ -105,12 +122,10 @@ def comparison_terminal(found: Comparison) -> RenderableType:
     turned = [(name, *cells) for name, *cells in zip(_TOTALS_HEADER, *_totals_rows(found), strict=True)]
     parts: list[RenderableType] = [terminal_table(turned[0], turned[1:], columns)]
     if len(found.labels) > 1:
-        labels, n_left_out = _shown_labels(found)
-        if n_left_out:
-            parts += [
-                "",
-                f"the {len(labels)} of {len(found.labels)} texts that {found.names[0]} cuts into most tokens:",
-            ]
+        labels = _finest_cut(found, _MOST_LISTED)
+        if len(labels) < len(found.labels):
+            which = f"the {len(labels)} of {len(found.labels):,} texts that {found.names[0]} cuts into most tokens"
+            parts += ["", f"{which}; all stand on the page (--html FILE)"]
         header = ("text", *found.names)
         parts += ["", "bytes per token", terminal_table(header, _label_rows(found, labels, "bytes_per_token"), columns)]
         parts += ["", "tokens per word", terminal_table(header, _label_rows(found, labels, "tokens_per_word"), columns)]
@@ -125,7 +140,7 @@ def comparison_terminal(found: Comparison) -> RenderableType:
 
 def comparison_html(found: Comparison) -> str:
     """The same as a page, with a picture and every text."""
-    labels = _shown_labels(found)[0]
+    labels = _finest_cut(found, _MOST_DRAWN)
     bars = {name: [found.fits[name][label].bytes_per_token for label in labels] for name in found.names}
     some = "" if len(labels) == len(found.labels) else f", the {len(labels)} texts that {found.names[0]} cuts finest"
     header = (
@@ -183,17 +198,19 @@ def _totals_rows(found: Comparison) -> list[tuple[object, ...]]:
 
 
 def _label_rows(found: Comparison, labels: list[str], measure: str) -> list[tuple[object, ...]]:
-    return [(label, *(f"{getattr(found.fits[name][label], measure):.2f}" for name in found.names)) for label in labels]
+    short = [label if len(label) <= _WIDEST else "…" + label[1 - _WIDEST :] for label in labels]
+    return [
+        (name, *(f"{getattr(found.fits[tokenizer][label], measure):.2f}" for tokenizer in found.names))
+        for name, label in zip(short, labels, strict=True)
+    ]
 
 
-def _shown_labels(found: Comparison) -> tuple[list[str], int]:
-    """All labels when they are few, else those the first tokenizer cuts finest; and how many are left out."""
-    if len(found.labels) <= _MOST_SHOWN:
-        return found.labels, 0
+def _finest_cut(found: Comparison, most: int) -> list[str]:
+    """All labels when there are no more than `most`, else those of the texts that the first tokenizer cuts finest."""
+    if len(found.labels) <= most:
+        return found.labels
     first = found.fits[found.names[0]]
-    return sorted(found.labels, key=lambda label: first[label].bytes_per_token)[:_MOST_SHOWN], len(
-        found.labels
-    ) - _MOST_SHOWN
+    return sorted(found.labels, key=lambda label: first[label].bytes_per_token)[:most]
 
 
 def _opened(tokenizers: Tokenizers, reporter: Reporter) -> dict[str, Tokenizer]:

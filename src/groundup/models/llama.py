@@ -99,8 +99,7 @@ def weights(config: Config) -> WeightTable:
         ),
         head=llama_files.HEAD,
         prefix="model.",
-        # Frequencies that files of early versions carry; they follow from the config.
-        ignored=r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq",
+        ignored=llama_files.FREQUENCIES,
     )
 
 

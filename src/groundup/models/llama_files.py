@@ -24,10 +24,19 @@ PRE_NORMS = (
     Row("blocks.{layer}.attention_norm.weight", f"{_LAYER}.input_layernorm.weight"),
     Row("blocks.{layer}.feed_forward_norm.weight", f"{_LAYER}.post_attention_layernorm.weight"),
 )
+# Norms before and after both parts of a block, as in the Gemma family from the second generation on.
+SANDWICH_NORMS = (
+    Row("blocks.{layer}.attention_norm.weight", f"{_LAYER}.input_layernorm.weight"),
+    Row("blocks.{layer}.attention_post_norm.weight", f"{_LAYER}.post_attention_layernorm.weight"),
+    Row("blocks.{layer}.feed_forward_norm.weight", f"{_LAYER}.pre_feedforward_layernorm.weight"),
+    Row("blocks.{layer}.feed_forward_post_norm.weight", f"{_LAYER}.post_feedforward_layernorm.weight"),
+)
 HEAD_NORMS = (
     Row("blocks.{layer}.attention.query_norm.weight", f"{_LAYER}.self_attn.q_norm.weight"),
     Row("blocks.{layer}.attention.key_norm.weight", f"{_LAYER}.self_attn.k_norm.weight"),
 )
+# Tensors that files of early versions carry; they follow from the config.
+FREQUENCIES = r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
 _ATTENTION = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "o_proj"}
 _FEED_FORWARD = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
 
@@ -166,9 +175,10 @@ def _scaling(
     if kind == "dynamic":
         values["original_context_length"] = context_length
     elif "original_context_length" in numbers:
-        values["original_context_length"] = original or values.get("original_context_length", context_length)
-    if kind in ("yarn", "longrope") and context_length is not None:
-        values.setdefault("factor", context_length / values["original_context_length"])
+        length = original or values.get("original_context_length", context_length)
+        values["original_context_length"] = length
+        if kind in ("yarn", "longrope") and length and context_length:
+            values.setdefault("factor", context_length / length)
     try:
         return RopeScaling.build(values, source=name)
     except GroundupError as error:

@@ -76,6 +76,7 @@ def weights(config: Config) -> WeightTable:
         ),
         head=llama_files.HEAD,
         prefix="model.",
+        ignored=llama_files.FREQUENCIES,
     )
 
 

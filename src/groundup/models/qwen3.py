@@ -87,6 +87,7 @@ def weights(config: Config) -> WeightTable:
         ),
         head=llama_files.HEAD,
         prefix="model.",
+        ignored=llama_files.FREQUENCIES,
     )
 
 

@@ -31,3 +31,13 @@ class RotaryConfig(AttentionConfig):
         if self.rope_scaling is not None:
             self.rope_scaling.check(self.n_turned, self.context_length)
         return self
+
+
+class PartlyRotaryConfig(RotaryConfig):
+    """The sizes of a model that turns the first part of each head and leaves the rest without positions."""
+
+    rotary_share: float = pydantic.Field(1.0, gt=0, le=1, description="share of a head's numbers that turn")
+
+    @property
+    def n_turned(self) -> int:
+        return int(self.d_head * self.rotary_share)

@@ -2,7 +2,8 @@
 
 A window bounds the work of a layer; what lies further back reaches a token through the layers below, each a window
 further, and through the layers that see everything (Beltagy et al. 2020, "Longformer", section 3.1; Jiang et al. 2023,
-"Mistral 7B", section 2). The settings are those of the Qwen family's files.
+"Mistral 7B", section 2). Files of the Qwen family have windows from some layer on, those of the Gemma family in all but
+every so-manieth layer; new files of both name the type of each layer.
 """
 
 from __future__ import annotations
@@ -47,7 +48,16 @@ def windows_from(settings: ForeignConfig, n_layers: int) -> dict[str, Any]:
     window, first = settings.take("sliding_window"), settings.take("max_window_layers", 28)
     window = window if settings.take("use_sliding_window", False) else None
     by_rule = [WINDOWED if window is not None and layer >= first else FULL for layer in range(n_layers)]
-    types = settings.take("layer_types", by_rule)
+    return _windows(window, settings.take("layer_types", by_rule), n_layers)
+
+
+def windows_but_every(n: int, settings: ForeignConfig, n_layers: int) -> dict[str, Any]:
+    """As `windows_from`, for files whose layers have windows, all but each `n`th, unless they name their types."""
+    by_rule = [WINDOWED if (layer + 1) % n else FULL for layer in range(n_layers)]
+    return _windows(settings.take("sliding_window"), settings.take("layer_types", by_rule), n_layers)
+
+
+def _windows(window: int | None, types: list[str], n_layers: int) -> dict[str, Any]:
     if other := set(types) - {FULL, WINDOWED}:
         raise GroundupError(
             f"config.json asks for layer_types {sorted(other)}; only {FULL!r} and {WINDOWED!r} are supported here"
@@ -70,5 +80,10 @@ def windows_to(config: WindowedConfig) -> dict[str, Any]:
         "use_sliding_window": config.window is not None,
         "sliding_window": config.window,
         "max_window_layers": windowed[0] if windowed else config.n_layers,
-        "layer_types": [WINDOWED if layer in windowed else FULL for layer in range(config.n_layers)],
+        "layer_types": layer_types(config),
     }
+
+
+def layer_types(config: WindowedConfig) -> list[str]:
+    """The type of each layer, as files name them."""
+    return [FULL if config.window_of(layer) is None else WINDOWED for layer in range(config.n_layers)]

@@ -8,7 +8,7 @@ from typing import Any
 from groundup.checkpoints.tokenizer_folder import open_tokenizer
 from groundup.core.errors import GroundupError
 from groundup.core.files import folder_written_atomically
-from groundup.core.progress import Reporter
+from groundup.core.progress import Reporter, SaidOnce
 from groundup.data.mixture import Mixture
 from groundup.data.prepare import prepare
 from groundup.data.reading import Reading
@@ -77,7 +77,7 @@ def text_stage(config: PretrainConfig, folder: Path, reporter: Reporter) -> tupl
     if prepared is None and (own / MANIFEST).is_file():
         prepared = own
     if prepared is None:
-        prepared = own
+        prepared, reporter = own, SaidOnce(reporter)  # the tokenizer's training and preparing read the same files
         tokenizer = _tokenizer_for_text(config, folder, reporter)
         prepare(
             list(config.data),
@@ -114,7 +114,7 @@ def _tokenizer_for_text(config: PretrainConfig, run: Path, reporter: Reporter) -
         sources = Reading(**_reading(config)).sources(list(config.data))
         n_bytes = sum(source.n_bytes for source in sources)
         vocab_size = config.vocab_size or vocab_size_for(n_bytes)
-        reporter.say(f"text        {described(sources)}")
+        reporter.say(f"reading     {described(sources)}")
         tokenizer = train_tokenizer(
             list(config.data),
             algorithm=config.tokenizer_algorithm,

@@ -143,7 +143,9 @@ def _byte_level(fields: dict[str, Any], tokens: list[str], kinds: list[int], pat
     name = fields.get(f"{_KEY}pre") or "default"
     if name not in PRE_TOKENIZERS:
         error = unknown_name("pre-tokenizer (tokenizer.ggml.pre)", name, PRE_TOKENIZERS)
-        raise GroundupError(f"{path}: {error}; how it splits text is not in the file, so its ids cannot be made exactly")
+        raise GroundupError(
+            f"{path}: {error}; how it splits text is not in the file, so its ids cannot be made exactly"
+        )
     merges = [tuple(merge.split(" ", 1)) for merge in fields.get(f"{_KEY}merges") or ()]
     if any(len(pair) != 2 for pair in merges):
         raise GroundupError(f"{path}: a merge in tokenizer.ggml.merges is no pair; get the file again")
@@ -158,9 +160,7 @@ def _byte_level(fields: dict[str, Any], tokens: list[str], kinds: list[int], pat
     parts = {part for left, right in merges for part in (left, right, left + right)}
     if absent := sorted(parts - set(vocab)):
         raise GroundupError(f"{path}: a merge names {absent[0]!r}, which is no token; get the file again")
-    return byte_level_description(
-        vocab, merges, added, PRE_TOKENIZERS[name], ignore_merges=name in _WHOLE_WORDS_FIRST
-    )
+    return byte_level_description(vocab, merges, added, PRE_TOKENIZERS[name], ignore_merges=name in _WHOLE_WORDS_FIRST)
 
 
 def _sentencepiece(fields: dict[str, Any], tokens: list[str], kinds: list[int], path: Path) -> dict[str, Any]:

@@ -86,15 +86,17 @@ class RopeScaling(Config):
         if self.kind == "longrope":
             for name, n_found in (("short_factor", len(self.short_factor)), ("long_factor", len(self.long_factor))):
                 if n_found != n_dims // 2:
-                    raise ValueError(f"{name} has {n_found} numbers; the {n_dims} turned in each head are in pairs")
+                    raise ValueError(
+                        f"rope_scaling has {n_found} numbers in {name}; it needs {n_dims // 2}, one for each pair that turns"
+                    )
         if self.kind == "dynamic":
             if n_dims == 2:
-                raise ValueError("rope scaling of kind dynamic needs more than one pair to turn in each head")
+                raise ValueError("rope_scaling of kind dynamic needs more than one pair to turn in each head")
             assert self.original_context_length is not None
             if context_length != (longer := int(self.factor * self.original_context_length)):
                 raise ValueError(
-                    f"context_length {context_length} must be factor x original_context_length = {longer} for rope "
-                    "scaling of kind dynamic: its files state the original length only"
+                    f"context_length {context_length} must be factor x original_context_length = {longer} with a "
+                    "rope_scaling of kind dynamic: its files state the original length only"
                 )
 
     def apply(self, frequencies_P: Tensor, n_dims: int, theta: float, positions_BT: Tensor) -> tuple[Tensor, float]:
