@@ -176,9 +176,7 @@ def from_hugging_face(values: dict[str, Any]) -> Config:
     settings = ForeignConfig(values, without_effect="classifier_dropout is_decoder")
     settings.require("hidden_act", "gelu")
     sizes = llama_files.sizes_from(settings)
-    rotary = llama_files.rotary_from(
-        settings, sizes, theta_name="rotary_emb_base", share=0.25, share_name="rotary_pct"
-    )
+    rotary = llama_files.rotary_from(settings, sizes, theta_name="rotary_emb_base", share=0.25, share_name="rotary_pct")
     more = rotary | {
         "norm_eps": settings.take("layer_norm_eps", 1e-5),
         "parallel": settings.take("use_parallel_residual", True),
