@@ -89,6 +89,15 @@ def test_blocks_of_several_kinds_are_told_apart():
     assert "blocks.1, 3: 2 blocks" in model_drawing(model)
 
 
+def test_layers_with_a_window_are_another_kind():
+    model = build_model(config_for_size("d4", 300, 32, "gemma2", d_model=64))
+    assert alike(model.blocks) == [[0, 2], [1, 3]]
+    attention = [next(c for c in node.children if c.name == "attention") for node in model_tree(model).children[1:3]]
+    assert [node.note for node in attention] == ["window of 16 tokens", ""]
+    assert "window of 16 tokens" in shown(architecture_terminal(model))
+    assert model_drawing(model).count("window of 16 tokens") == 1
+
+
 def test_numbers_of_blocks():
     assert numbers([0]) == "0"
     assert numbers([0, 1]) == "0, 1"

@@ -115,7 +115,7 @@ def _rows(tree: Node) -> list[tuple[str, str, str, str, str]]:
             yield (
                 f"{before}{'└' if is_last else '├'} {node.name}",
                 node.kind,
-                ", ".join(filter(None, (shape, f"{n_here:,} alike" if n_here > 1 else ""))),
+                ", ".join(filter(None, (shape, f"{n_here:,} alike" if n_here > 1 else "", node.note))),
                 f"{node.n_parameters:,}",
                 f"{node.n_parameters / tree.n_parameters:.1%}",
             )

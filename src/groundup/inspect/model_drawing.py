@@ -190,7 +190,7 @@ def _lines(node: Node) -> list[str]:
     lines = [f"{child.name}  {_shapes(child)}" for child in node.children] or [node.kind]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES - 1 :] = [f"and {len(lines) - _MOST_LINES + 1} more"]
-    return lines
+    return [*lines, node.note] if node.note else lines
 
 
 def _shapes(node: Node) -> str:
