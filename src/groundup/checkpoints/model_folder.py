@@ -114,7 +114,9 @@ def read_config(folder: str | Path) -> ModelConfig:
         config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
-    _check_own_code(folder, code, family.to_hugging_face(config)["architectures"][0])
+    # An architecture that only Groundup knows names no class.
+    [ours] = family.to_hugging_face(config).get("architectures", [config.architecture])
+    _check_own_code(folder, code, ours)
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
