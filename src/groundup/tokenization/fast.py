@@ -108,7 +108,8 @@ def fast_encoder(description: dict[str, Any], reference: Tokenizer) -> FastEncod
     if found is None:
         return None
     # Not the ids of the file: a word that is spelled as a piece of the vocabulary has that piece's.
-    between = around_words({word["content"]: reference.token_to_id(word["content"]) for word in words}, found.encode)
+    known = reference.get_vocab(with_added_tokens=True)
+    between = around_words({word["content"]: known[word["content"]] for word in words}, found.encode)
 
     def encode_with_words(text: str) -> Ids:
         return between(text) if _is_normalized(description, text) else reference_ids(reference, text)
