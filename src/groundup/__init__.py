@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from groundup.data.reading_records import read_records
     from groundup.data.store import TokenStore
     from groundup.data.tokenizer_training import train_tokenizer
+    from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
+    from groundup.pretraining.comparison import compare_architectures
     from groundup.pretraining.extend import extend_vocabulary
     from groundup.pretraining.pretrain import pretrain, resume
     from groundup.pretraining.preview import plan
@@ -56,7 +58,9 @@ _HOME = {
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
     "clean": "data.cleaning.clean",
+    "compare_architectures": "pretraining.comparison",
     "compare_tokenizers": "inspect.tokenizer_comparison",
+    "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
@@ -88,7 +92,9 @@ __all__ = [
     "TokenStore",
     "Tokenizer",
     "clean",
+    "compare_architectures",
     "compare_tokenizers",
+    "export_gguf",
     "extend_vocabulary",
     "import_tokenizer",
     "inspect_corpus",

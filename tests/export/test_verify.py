@@ -11,7 +11,14 @@ from groundup.checkpoints.model_folder import save_model
 from groundup.core.errors import GroundupError, MissingExtraError
 from groundup.core.files import read_json, write_json
 from groundup.export.verify import TEXTS, verify_with_transformers
-from groundup.models import architecture_names, build_model, config_for_size
+from groundup.models import (
+    AttentionConfig,
+    architecture,
+    architecture_names,
+    build_model,
+    config_for_size,
+    known_elsewhere,
+)
 from groundup.tokenization import Tokenizer, train_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -22,10 +29,26 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer([*TEXTS, "the statement is executed and bound to the name " * 20], vocab_size=300)
 
 
-@pytest.fixture(params=architecture_names())
+def small_model(name, tokenizer):
+    sizes = {"d_model": 32, "n_layers": 2}
+    if issubclass(architecture(name).Config, AttentionConfig):
+        sizes["d_head"] = 8
+    return build_model(config_for_size("d2", tokenizer.vocab_size, 48, name, **sizes))
+
+
+@pytest.mark.parametrize("name", [name for name in architecture_names() if not known_elsewhere(name)])
+def test_a_model_no_other_tool_has_is_told_so(name, tmp_path, tokenizer):
+    save_model(tmp_path / "model", small_model(name, tokenizer), tokenizer)
+    with pytest.raises(GroundupError, match=f"architecture {name}, which transformers does not have.*generate"):
+        verify_with_transformers(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "transformers" not in card
+    assert 'gu.load(".")' in card
+
+
+@pytest.fixture(params=[name for name in architecture_names() if known_elsewhere(name)])
 def folder(request, tmp_path, tokenizer):
-    sizes = {"d_model": 32, "d_head": 8, "n_layers": 2}
-    model = build_model(config_for_size("d2", tokenizer.vocab_size, 48, request.param, **sizes))
+    model = small_model(request.param, tokenizer)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from groundup.inspect.plots import Series, line_chart, scatter_chart
+from groundup.inspect.plots import Series, line_chart
 
 
 def texts(svg):
@@ -43,15 +43,23 @@ def test_from_zero():
     ET.fromstring(line_chart([Series("a", [1], [0.0])], "step", from_zero=True))
 
 
+def test_what_is_too_high_is_cut_off():
+    series = [Series("a", [1, 2, 3], [90.0, 3.0, 2.0])]
+    highest = lambda svg: max(float(text) for text in texts(svg) if text.replace(".", "").isdecimal())  # noqa: E731
+    assert highest(line_chart(series, "seconds")) >= 80
+    assert highest(line_chart(series, "seconds", y_max=5.0)) <= 5
+    assert line_chart(series, "seconds", y_max=100.0) == line_chart(series, "seconds")
+
+
+def test_every_doubling_has_the_same_room():
+    numbers = [text for text in texts(line_chart([Series("a", [16, 32, 64, 256], [1.0] * 4)], "tokens", log_x=True))]
+    assert numbers[:4] == ["16", "32", "64", "256"]
+
+
 def test_steps_are_whole():
     numbers = [text for text in texts(line_chart([Series("a", [1, 3], [0.0, 1.0])], "step")) if text != "step"]
     assert "1.5" not in numbers
     assert {"1", "2", "3"} <= set(numbers)
-
-
-def test_names_in_a_scatter_are_not_mathematics():
-    shown = texts(scatter_chart([0, 1], [0, 1], ["$\\frac{", "漢字"], "x", "y"))
-    assert {"$\\frac{", "漢字"} <= set(shown)
 
 
 def test_pyplot_is_never_loaded():

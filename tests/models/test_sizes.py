@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from groundup.core.errors import GroundupError
-from groundup.models import architecture_names, config_for_size
+from groundup.models import AttentionConfig, architecture_names, config_for_size
 from groundup.models.qwen3 import Config as Qwen3Config
 
 
@@ -74,11 +74,13 @@ def test_long_contexts_get_long_waves() -> None:
 
 @pytest.mark.parametrize("name", architecture_names())
 def test_overrides_win_and_what_depends_on_them_follows(name: str) -> None:
-    config = config_for_size("d3", 100, 64, name, d_model=128, d_ff=99, norm_eps=1e-4)
-    assert (config.n_layers, config.d_model, config.d_head, config.n_heads) == (3, 128, 32, 4)
-    assert (config.d_ff, config.norm_eps) == (99, 1e-4)
+    config = config_for_size("d3", 100, 64, name, d_model=128, norm_eps=1e-4)
+    assert (config.n_layers, config.d_model, config.norm_eps) == (3, 128, 1e-4)
     assert config_for_size("d3", 100, 64, name, n_layers=5).d_model == 320
-    assert config_for_size("d4", 100, 64, name, n_heads=8).d_head == 32
+    if isinstance(config, AttentionConfig):
+        assert (config.d_head, config.n_heads) == (32, 4)
+        assert config_for_size("d3", 100, 64, name, d_ff=99).d_ff == 99  # pyright: ignore[reportAttributeAccessIssue]
+        assert config_for_size("d4", 100, 64, name, n_heads=8).d_head == 32  # pyright: ignore[reportAttributeAccessIssue]
     assert config_for_size("d4", 100, 64, name, d_model=None) == config_for_size("d4", 100, 64, name)
 
 
@@ -94,6 +96,7 @@ def test_overrides_win_and_what_depends_on_them_follows(name: str) -> None:
         ("qwen3", {"d_head": 0}, "d_head 0 must be at least 1"),
         ("qwen3", {"dropout": 0.1}, "unknown setting 'dropout'"),
         ("qwen3", {"d_modle": 128}, "unknown setting 'd_modle', did you mean 'd_model'"),
+        ("lstm", {"n_heads": 4}, "unknown setting 'n_heads'"),
         ("qwen4", {}, "unknown architecture 'qwen4'; did you mean 'qwen3'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +39,7 @@ def cases(kind: str) -> dict[str, Any]:
 FAMILIES = Path(__file__).parent / "families"
 OURS: dict[str, ModelConfig] = cases("ours")
 THEIRS: dict[str, dict[str, Any]] = {name: {"vocab_size": VOCAB} | case for name, case in cases("theirs").items()}
+CARRIED: dict[str, list[str]] = cases("carried")
 REFUSED = [
     (name, setting, value) for name, each in cases("refused").items() for one in each for setting, value in one.items()
 ]
@@ -111,15 +114,25 @@ def test_the_cases_cover_every_family() -> None:
     assert {settings["model_type"] for settings in THEIRS.values()} == set(known_elsewhere)
 
 
-def test_decoding_token_by_token_matches_transformers(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    theirs = their_model(THEIRS["qwen3"])
+@pytest.mark.parametrize("name", THEIRS)
+def test_decoding_token_by_token_matches_transformers(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Each with its own cache; scaled rotary positions pass the length trained on first while they decode."""
+    theirs = their_model(THEIRS[name])
     theirs.save_pretrained(tmp_path)
     tokenizer.save(tmp_path)
     model, _ = load_model(tmp_path)
-    ids, state = tokens(12), model.new_state(3)
+    ids, state, cache = tokens(20), model.new_state(3), None
+    cuts = (0, 5, *range(6, 21))
+    ours, wanted = [], []
     with torch.no_grad():
-        ours = torch.cat([model(ids[:, i : i + 1], state) for i in range(12)], dim=1)
-    assert difference(ours, their_logits(theirs, ids)) < TOLERANCE
+        for start, stop in itertools.pairwise(cuts):
+            ours.append(model(ids[:, start:stop], state))
+            if "past_key_values" in inspect.signature(theirs.forward).parameters:
+                step = theirs(ids[:, start:stop], past_key_values=cache, use_cache=True)
+                wanted.append(step.logits)
+                cache = step.past_key_values
+    wanted = wanted or [their_logits(theirs, ids)]
+    assert difference(torch.cat(ours, dim=1), torch.cat(wanted, dim=1)) < TOLERANCE
 
 
 def test_transformers_opens_ours_without_our_code(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -160,18 +173,62 @@ def test_a_file_of_2019_opens(tmp_path: Path, tokenizer: Tokenizer) -> None:
     assert difference(our_logits(tmp_path, tokens(20)), their_logits(theirs, tokens(20))) < TOLERANCE
 
 
-def test_old_and_new_rope_settings_mean_the_same(tmp_path: Path) -> None:
-    settings = {k: v for k, v in THEIRS["qwen3"].items() if k != "rope_parameters"}
-    thetas = []
-    for spelling in (
-        {"rope_theta": 777.0},
-        {"rope_theta": 777.0, "rope_scaling": None},
-        {"rope_parameters": {"rope_type": "default", "rope_theta": 777.0}},
-        {},
-    ):
+@pytest.mark.parametrize("name", CARRIED)
+def test_tensors_that_old_files_carry_are_no_weights(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Masks and frequencies that follow from the config; some old files also lack the prefix of all names."""
+    from safetensors.torch import load_file, save_file
+
+    theirs = their_model(THEIRS[name])
+    theirs.save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(weights | {carried: torch.ones(1, 1, 2, 2) for carried in CARRIED[name]}, tmp_path / "model.safetensors")
+    assert difference(our_logits(tmp_path, tokens(20)), their_logits(theirs, tokens(20))) < TOLERANCE
+
+
+DEFAULT = {"rope_type": "default", "rope_theta": 777.0}
+LINEAR = {"factor": 2.0}
+FACTORS = {"short_factor": [1.0] * 6, "long_factor": [2.0] * 6}
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings"),
+    [
+        ("qwen3", [{"rope_theta": 777.0}, {"rope_theta": 777.0, "rope_scaling": None}, {"rope_parameters": DEFAULT}]),
+        ("qwen3", [{}, {"rope_theta": 10_000}, {"rope_parameters": {"rope_type": "default"}}]),
+        (
+            "llama",
+            [
+                {"rope_theta": 777.0, "rope_scaling": {"type": "linear"} | LINEAR},
+                {"rope_theta": 777.0, "rope_scaling": {"rope_type": "linear"} | LINEAR},
+                {"rope_theta": 777.0, "rope_scaling": {"type": "linear", "rope_type": "linear"} | LINEAR},
+                {"rope_parameters": DEFAULT | {"rope_type": "linear"} | LINEAR},
+            ],
+        ),
+        (
+            "qwen2",
+            [
+                {"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}},
+                {"rope_scaling": {"type": "yarn", "original_max_position_embeddings": 16}},
+                {"rope_scaling": {"type": "yarn", "factor": 4.0}, "original_max_position_embeddings": 16},
+            ],
+        ),
+        (
+            "phi3",
+            [
+                {"rope_scaling": {"type": kind} | FACTORS, "original_max_position_embeddings": 8}
+                for kind in ("longrope", "su", "yarn")
+            ],
+        ),
+    ],
+)
+def test_old_and_new_rope_settings_mean_the_same(name: str, spellings: list[dict], tmp_path: Path) -> None:
+    settings = {k: v for k, v in THEIRS[name].items() if k != "rope_parameters"}
+    configs = []
+    for spelling in spellings:
         write_json(tmp_path / "config.json", settings | spelling)
-        thetas.append(read_config(tmp_path).rope_theta)  # pyright: ignore[reportAttributeAccessIssue]
-    assert thetas == [777.0, 777.0, 777.0, 10_000.0]
+        configs.append(read_config(tmp_path))
+    assert all(config == configs[0] for config in configs)
 
 
 @pytest.mark.parametrize(("name", "setting", "value"), REFUSED)

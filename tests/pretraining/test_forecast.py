@@ -119,7 +119,7 @@ def difficulty(n_train_tokens: int) -> Difficulty:
     anchors = tuple(
         Anchor(n, (6.3, 4.9 - 0.1 * k, 4.6 - 0.25 * k, 4.5 - 0.3 * k)) for k, n in enumerate((10**4, 10**5, 10**6))
     )
-    return Difficulty(anchors[: 3 if n_train_tokens >= 10**6 else 2], n_train_tokens)
+    return Difficulty(anchors[: 3 if n_train_tokens >= 10**6 else 2], n_train_tokens, 1024)
 
 
 def test_more_text_and_larger_models_are_foretold_lower_losses():

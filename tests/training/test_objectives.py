@@ -96,7 +96,20 @@ def test_huge_logits_do_not_overflow():
     assert torch.isfinite(loss)
 
 
-@pytest.mark.parametrize("architecture", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("logits_at_once", [5 * V, 1 << 20])
+def test_soft_capped_logits_give_the_plain_loss_of_capped_ones(logits_at_once):
+    hidden, weight, labels = tensors()
+    cap = 1.5  # logits here reach 8
+    expected = F.cross_entropy(cap * torch.tanh(hidden @ weight.T / cap), labels, ignore_index=-100, reduction="sum")
+    wanted = torch.autograd.grad(expected, (hidden, weight))
+    loss = linear_cross_entropy(hidden, weight, labels, logits_at_once, softcap=cap)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, (hidden, weight)), wanted)
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy(hidden, weight, labels, logits_at_once, softcap=cap), expected)
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "gemma2"])
 @pytest.mark.parametrize("tie_embeddings", [True, False])
 def test_next_token_loss_is_the_models_own_logits_against_the_labels(tiny_model, rows, architecture, tie_embeddings):
     model = tiny_model(architecture, tie_embeddings=tie_embeddings)

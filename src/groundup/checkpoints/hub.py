@@ -8,16 +8,23 @@ from pathlib import Path
 
 from groundup.core.errors import GroundupError, missing_extra
 
-_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether `name` could be a hub model: `organisation/name`, or one of the old names without organisation."""
+    """Whether `name` could be a hub model: `organisation/name`, or one of the old names without organisation.
+
+    A branch, tag or commit may follow, as in `organisation/name@main`.
+    """
     return bool(_NAME.fullmatch(name))
 
 
 def download(name: str, patterns: Sequence[str], what: str) -> Path:
-    """The folder with those files of hub model `name` that match `patterns`; `what` is looked for, for the error."""
+    """The folder with those files of hub model `name` that match `patterns`; `what` is looked for, for the error.
+
+    A copy in the library's cache is enough where there is no network. Files in subfolders (other formats of the same
+    model) are left alone.
+    """
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
@@ -25,7 +32,10 @@ def download(name: str, patterns: Sequence[str], what: str) -> Path:
             "huggingface_hub", "hub", f"there is no file or folder {name} here, and the hub model {name}"
         ) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=list(patterns)))
+        repository, _, revision = name.partition("@")
+        pinned = {"revision": revision} if revision else {}
+        ignored = ["*/*", "consolidated*"]  # the latter is a second copy that some publishers add
+        return Path(snapshot_download(repository, allow_patterns=list(patterns), ignore_patterns=ignored, **pinned))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise GroundupError(

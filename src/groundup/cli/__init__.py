@@ -1,6 +1,7 @@
 """The command line: one small file a command; the folder list is the command list.
 
-`pretrain.py` is `groundup pretrain`, `tokenizer_train.py` is `groundup tokenizer train`. Each file defines `command`:
+`pretrain.py` is `groundup pretrain`, `tokenizer_train.py` is `groundup tokenizer train`; only the names in `HYPHENATED`
+are one word, `compare_architectures.py` being `groundup compare-architectures`. Each file defines `command`:
 it parses, calls one function of the package, prints where things are and what to run next. A file is imported
 only when its command is used, and commands import the package's heavy rooms inside their function, so `groundup --help`
 answers at once.
@@ -17,11 +18,13 @@ import click
 
 from groundup.core.errors import GroundupError, nearest
 
+HYPHENATED = ("compare_architectures",)
+
 
 def command_files() -> dict[tuple[str, ...], str]:
     """Command words -> module name, from the files of this folder: `('tokenizer', 'train')` -> `tokenizer_train`."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
-    return {tuple(name.split("_", 1)): name for name in names}
+    return {(name.replace("_", "-"),) if name in HYPHENATED else tuple(name.split("_", 1)): name for name in names}
 
 
 class CommandFolder(click.Group):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from groundup.core.config import C, Config, read_yaml
 from groundup.core.errors import GroundupError
@@ -23,6 +24,9 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
             flag = "--" + name.replace("_", "-")
             if _is_flag(field.annotation):
                 option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_help(field))
+            elif typing.get_origin(field.annotation) is dict:
+                extra = {"metavar": "NAME=VALUE", "callback": _mapping, "help": field.description}
+                option = click.option(flag, name, multiple=True, **extra)
             else:
                 extra = field.json_schema_extra
                 metavar = extra["metavar"] if isinstance(extra, dict) else _metavar(name, field.annotation)
@@ -35,11 +39,18 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
 
 
 def config_from(config: type[C], file: Path | None, flags: dict[str, Any]) -> C:
-    """The settings in a YAML file and the flags a person gave; flags win. Raises `GroundupError` naming every mistake."""
+    """The settings in a YAML file and the flags a person gave; flags win, in a mapping key by key.
+
+    Raises `GroundupError` naming every mistake.
+    """
     chosen = given(flags)
     if file is None:
         return config.build(chosen, source="the flags")
-    return config.build(read_yaml(file) | chosen, source=str(file))
+    values = read_yaml(file)
+    for name, value in chosen.items():
+        both = isinstance(value, dict) and isinstance(values.get(name), dict)
+        values[name] = values[name] | value if both else value
+    return config.build(values, source=str(file))
 
 
 def key_values(flag: str, values: Iterable[str], form: str = "KEY=VALUE") -> dict[str, str]:
@@ -49,6 +60,15 @@ def key_values(flag: str, values: Iterable[str], form: str = "KEY=VALUE") -> dic
         if not key or not value:
             raise GroundupError(f"{flag} {key}{equals}{value}: write {form}")
     return {key: value for key, _, value in pairs}
+
+
+def _mapping(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any] | None:
+    """`("window=64",)` as `{"window": 64}`: values as YAML would read them; None when nothing was given."""
+    pairs = key_values(param.opts[0], values, "NAME=VALUE")
+    try:
+        return {key: yaml.safe_load(value) for key, value in pairs.items()} or None
+    except yaml.YAMLError as error:
+        raise GroundupError(f"{param.opts[0]} {' '.join(values)}: {error}") from None
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

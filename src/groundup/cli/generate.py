@@ -14,7 +14,13 @@ from groundup.generation.settings import SamplingSettings
 @config_options(SamplingSettings, skip=("stop",))
 @click.option("--stop", multiple=True, help="Stop before this text (may be given more than once).")
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Texts for each prompt.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="int8: 8-bit weights, the fastest on a CPU, at a small loss.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def command(model, prompt, stop, samples, precision, device, **settings) -> None:
     """Continue each PROMPT with MODEL (a run folder, a model folder, or a hub name); no prompt: start a new text."""

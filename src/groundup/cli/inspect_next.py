@@ -12,7 +12,8 @@ from groundup.cli._views import html_option, show
 @click.argument("text", nargs=-1, required=True)
 @html_option
 def command(model, text, html) -> None:
-    """What MODEL expects after each token of TEXT: the likeliest next tokens, how sure it is, and what came.
+    """What MODEL expects after each token of TEXT: the likeliest next tokens, how sure it is, and what came; then what it
+    would have said after each of its layers (the logit lens).
 
     MODEL is a run folder, a model folder, or a hub name.
     """

@@ -18,18 +18,23 @@ from typing import Any
 from groundup.core.errors import GroundupError
 
 
+def child_environment() -> dict[str, str]:
+    """The environment for a Python process that shall import the package this one runs, from wherever it lies."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return dict(os.environ) | {"PYTHONPATH": path}
+
+
 class Worker:
     """A process that runs `module`, which answers what it is sent (`questions`, `answer`); it ends with the block."""
 
     def __init__(self, module: str) -> None:
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # an interrupt at the terminal is for the parent, which ends us
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env=child_environment() | {"OMP_NUM_THREADS": "1"},
         )
 
     def send(self, value: Any) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from groundup.checkpoints.model_folder import load_model
+from groundup.checkpoints.model_folder import load_model, read_config
 from groundup.core.errors import GroundupError, missing_extra
 from groundup.generation.engine import generate_ids, inference
 from groundup.generation.sampling import SamplingSettings
+from groundup.models import known_elsewhere
 
 TOLERANCE = 1e-4  # greatest difference of two float32 logits that rounding explains
 CONTINUATION_TOKENS = 16
@@ -46,13 +47,21 @@ def verify_with_transformers(folder: str | Path, texts: Sequence[str] = TEXTS) -
     """Open a model folder here and with `transformers`, both in float32 on the CPU, and compare them on `texts`.
 
     Compared: token ids, the logits at every position (up to the context), and 16 greedy tokens after each text. Raises
-    `GroundupError` that says what differs, by how much and where. Nothing is downloaded.
+    `GroundupError` that says what differs, by how much and where, and for a model that transformers has no class for.
+    Nothing is downloaded.
     """
+    folder = Path(folder)
+    name = read_config(folder).architecture
+    if not known_elsewhere(name):
+        raise GroundupError(
+            f"{folder} is a model of architecture {name}, which transformers does not have, so there is nothing to "
+            f"compare with; it can be generated from, scored, inspected and trained on with groundup (groundup "
+            f"generate {folder})"
+        )
     try:
         import transformers
     except ImportError:
         raise missing_extra("transformers", "verify", "comparing a model folder with transformers") from None
-    folder = Path(folder)
     model, tokenizer = load_model(folder, dtype=torch.float32)
     their_model, their_tokenizer = _open_there(transformers, folder)
 

@@ -22,9 +22,11 @@ from groundup.generation.sampling import SamplingSettings
 from groundup.generation.scoring import Score, score_ids
 from groundup.generation.stops import StopStrings
 from groundup.models.base import LanguageModel
+from groundup.models.quantize import quantize_int8
 from groundup.tokenization.tokenizer import Tokenizer
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# What the weights are kept in and computed with; int8 computes in bf16.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
 
 
 class TextModel:
@@ -150,12 +152,15 @@ class _Writer:
 def load(name: str, *, precision: str = "fp32", device: str = "auto", reporter: Reporter | None = None) -> TextModel:
     """Open a model by run folder, model folder or hub name (`org/name`), to write and to score.
 
-    `precision` is what it computes in, fp32 or bf16; `device` is auto, cpu, cuda or cuda:N. Notes for the person go to
+    `precision` is what it computes in, fp32 or bf16, or int8 for weights in 8 bits (CPU only: the fastest way to write,
+    at a small loss; see models/quantize.py); `device` is auto, cpu, cuda or cuda:N. Notes for the person go to
     the standard error stream, or to `reporter`.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, tokenizer = load_model(resolve_model(name), dtype=PRECISIONS[precision], device=pick_device(device))
+    if precision == "int8":
+        quantize_int8(model)
     return TextModel(model, tokenizer, reporter=reporter or Terminal(Console(stderr=True, highlight=False)))
 
 

@@ -1,7 +1,8 @@
 """What the model expects: after each token, the likeliest next ones and how unsure it is.
 
 The one idea: a language model's whole answer is a distribution over the vocabulary. Its entropy (Shannon 1948, section
-6) says how open the text is at that place; the surprise of the token that came is what training makes smaller.
+6) says how open the text is at that place; the surprise of the token that came is what training makes smaller. How the
+answer comes about layer by layer is shown by logit_lens.py.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
+from groundup.inspect.logit_lens import lens_html, lens_terminal, logit_lens
 from groundup.inspect.page import Raw, escape, page, table
 from groundup.inspect.terminal import terminal_table, visible
 from groundup.models.base import LanguageModel
@@ -60,22 +62,25 @@ def next_token_guesses(model: LanguageModel, tokenizer: Tokenizer, text: str, n_
     return guesses
 
 
-_HEADER = ("after", "unsure, bits", "likeliest next", "what came", "its probability", "rank")
+_HEADER = ("after", "bits", "likeliest next", "what came", "with", "rank")
 
 
 def next_token_terminal(model: LanguageModel, tokenizer: Tokenizer, text: str, n_likeliest: int = 5) -> RenderableType:
-    """A table: each token of `text`, the entropy after it, the likeliest next tokens, and what came."""
-    rows = []
-    for guess in next_token_guesses(model, tokenizer, text, n_likeliest):
+    """A table: each token of `text`, the entropy after it, the likeliest next tokens, and what came; then layer by layer."""
+    rows, guesses = [], next_token_guesses(model, tokenizer, text, n_likeliest)
+    for guess in guesses:
         likeliest = "  ".join(f"{visible(piece)} {p:.0%}" for piece, p in guess.likeliest)
         rows.append((visible(guess.piece), f"{guess.entropy_bits:.2f}", likeliest, *_what_came(guess)))
-    return terminal_table(_HEADER, rows, numbers=(1, 4, 5))
+    layers = logit_lens(model, tokenizer, text, n_likeliest)
+    return Group(
+        terminal_table(_HEADER, rows, numbers=(1, 4, 5)), "", lens_terminal(layers, [guess.piece for guess in guesses])
+    )
 
 
 def next_token_html(model: LanguageModel, tokenizer: Tokenizer, text: str, n_likeliest: int = 5) -> str:
     """The same as a page, probabilities as bars."""
-    rows = []
-    for guess in next_token_guesses(model, tokenizer, text, n_likeliest):
+    rows, guesses = [], next_token_guesses(model, tokenizer, text, n_likeliest)
+    for guess in guesses:
         bars = "".join(
             f'<div class="bar" style="background: linear-gradient(90deg, #0072b240 {p:.1%}, #0000 {p:.1%})">'
             f"<code>{escape(visible(piece))}</code> <span class='soft'>{p:.1%}</span></div>"
@@ -83,7 +88,8 @@ def next_token_html(model: LanguageModel, tokenizer: Tokenizer, text: str, n_lik
         )
         piece = Raw(f"<code>{escape(visible(guess.piece))}</code>")
         rows.append((piece, f"{guess.entropy_bits:.2f}", Raw(bars), *_what_came(guess)))
-    return page("Next tokens", f"<h1>What the model expects</h1>{table(rows, _HEADER)}")
+    lens = lens_html(logit_lens(model, tokenizer, text, n_likeliest), [guess.piece for guess in guesses])
+    return page("Next tokens", f"<h1>What the model expects</h1>{table(rows, _HEADER)}{lens}")
 
 
 def _what_came(guess: Guess) -> tuple[str, str, str]:

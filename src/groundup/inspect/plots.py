@@ -31,12 +31,15 @@ class Series:
     marked: bool = False  # a dot at each point, for curves of few points
 
 
-def line_chart(series: Sequence[Series], x_label: str, *, from_zero: bool = False) -> str:
+def line_chart(
+    series: Sequence[Series], x_label: str, *, from_zero: bool = False, log_x: bool = False, y_max: float | None = None
+) -> str:
     """The curves in one chart, as an `<svg>` element to stand in a page.
 
     A curve of more than 200 points is drawn as the means of 200 equal stretches, over a faint band from the least to
     the greatest value of each. A curve without points is left out; without any the chart is empty. `from_zero` begins
-    the vertical axis at zero, so that small changes look small.
+    the vertical axis at zero, so that small changes look small; `log_x` gives every doubling of x the same room.
+    What lies above `y_max` is cut off.
     """
     figure, axes = _figure((6.2, 3.3))
     for index, one in enumerate(series):
@@ -54,25 +57,19 @@ def line_chart(series: Sequence[Series], x_label: str, *, from_zero: bool = Fals
         axes.plot(x, y, color=colour, linewidth=1.6, label=one.name, marker=marker, markersize=3.5)
     axes.set_xlabel(x_label)
     axes.margins(x=0.02)
+    if y_max is not None and axes.lines and axes.dataLim.ymax > y_max > axes.dataLim.ymin:
+        axes.set_ylim(top=y_max)
+    if log_x and axes.lines:
+        ticks = sorted({float(x) for one in series for x in _finite_points(one)[0]})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
     if x_label == "step":
         axes.xaxis.get_major_locator().set_params(integer=True)
     if from_zero and axes.lines:
         axes.set_ylim(0, 1.06 * axes.dataLim.ymax or 1)
     if len(series) > 1 and axes.lines:
         axes.legend(frameon=False, labelcolor=_INK)
-    return _svg(figure)
-
-
-def scatter_chart(x: Sequence[float], y: Sequence[float], names: Sequence[str], x_label: str, y_label: str) -> str:
-    """Named points in the plane, as an `<svg>` element."""
-    figure, axes = _figure((7.0, 5.2))
-    axes.scatter(x, y, s=12, color=COLOURS[0], linewidths=0)
-    for one_x, one_y, name in zip(x, y, names, strict=True):
-        axes.annotate(
-            *(name, (one_x, one_y)), xytext=(4, 3), textcoords="offset points", fontsize=8, color=_INK, parse_math=False
-        )
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
     return _svg(figure)
 
 

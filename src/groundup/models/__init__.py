@@ -5,8 +5,8 @@ over parameters whose names map one to one to the files other tools read.
 """
 
 from groundup.models.base import AttentionConfig, LanguageModel, ModelConfig
-from groundup.models.discovery import architecture, architecture_names, build_model, model_types
-from groundup.models.sizes import config_for_size
+from groundup.models.discovery import architecture, architecture_names, build_model, known_elsewhere, model_types
+from groundup.models.sizes import config_for_size, own_fields
 from groundup.models.state import DecodeState
 
 __all__ = [
@@ -18,5 +18,7 @@ __all__ = [
     "architecture_names",
     "build_model",
     "config_for_size",
+    "known_elsewhere",
     "model_types",
+    "own_fields",
 ]

@@ -27,6 +27,7 @@ from groundup.models.layers.attention import Attend
 from groundup.models.layers.embedding import Embedding
 from groundup.models.layers.linear import Linear, linear
 from groundup.models.layers.position import Angles, Rotary, document_positions
+from groundup.models.layers.softcap import soft_capped
 from groundup.models.state import DecodeState, KeyValueState
 
 Roles = dict[str, list[tuple[str, nn.Parameter]]]
@@ -133,13 +134,15 @@ class Reading:
         state: DecodeState | None = None,
         document_ids_BT: Tensor | None = None,
         angles: tuple[Angles, ...] = (),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.dtype = dtype  # what the layers compute in, whatever the residual stream is kept in
         self.positions_BT = positions_BT  # int64, [1, T] when all rows agree; they restart with each document
         self.mask = mask  # boolean [B or 1, 1, T, S]; None is plain causal order
         self.state = state
         self.document_ids_BT = document_ids_BT  # None when each row is one document
         self.angles = angles  # of the model's `rotaries`, at these positions
-        self._windows: dict[int, Tensor | None] = {}
+        self._windows: dict[tuple[int, int], Tensor | None] = {}
 
     def keys_and_values(self, layer: int, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
         """All keys and values a layer may look at: those of these tokens behind those read before."""
@@ -148,25 +151,38 @@ class Reading:
         assert isinstance(self.state, KeyValueState)
         return self.state.append(layer, k_BGTK, v_BGTK)
 
-    def mask_within(self, window: int | None) -> Tensor | None:
-        """The mask with only the newest `window` tokens in sight, a token itself among them; all of them when None."""
+    def mask_within(self, window: int | None, sink_tokens: int = 0) -> Tensor | None:
+        """The mask with only the newest `window` tokens in sight, a token itself among them; all of them when None.
+
+        The first `sink_tokens` of each document stay in sight too.
+        """
         if window is None:
             return self.mask
-        if window not in self._windows:
-            self._windows[window] = self._windowed(window)
-        return self._windows[window]
+        if (window, sink_tokens) not in self._windows:
+            self._windows[window, sink_tokens] = self._windowed(window, sink_tokens)
+        return self._windows[window, sink_tokens]
 
-    def _windowed(self, window: int) -> Tensor | None:
-        n_new = self.positions_BT.shape[1]
-        n_read = self.state.longest if self.state else 0
-        if n_read + n_new <= window:
-            return self.mask
-        keys_S = torch.arange(n_read + n_new, device=self.positions_BT.device)
+    def distances(self) -> Tensor:
+        """How many tokens back each key lies from each token, int64 [B or 1, T, S]; below zero ahead of it."""
+        keys_S = torch.arange(self._n_read + self.positions_BT.shape[1], device=self.positions_BT.device)
         # Places in the row, which are positions only where no document ended before.
         places_BT = keys_S[None] if self.state is None else self.positions_BT
-        back = places_BT[:, None, :, None] - keys_S
-        mask = self.mask if self.mask is not None else back >= 0
-        return mask & (back < window)
+        return places_BT[:, :, None] - keys_S
+
+    @property
+    def _n_read(self) -> int:
+        return self.state.longest if self.state else 0
+
+    def _windowed(self, window: int, sink_tokens: int) -> Tensor | None:
+        if self._n_read + self.positions_BT.shape[1] <= window:
+            return self.mask
+        back = self.distances()[:, None]
+        near = back < window
+        if sink_tokens and self.state is not None:
+            near = near | (torch.arange(back.shape[-1], device=back.device) < sink_tokens)
+        elif sink_tokens:
+            near = near | (self.positions_BT[:, None, None] < sink_tokens)
+        return near & (self.mask if self.mask is not None else back >= 0)
 
 
 class LanguageModel(nn.Module, ABC):
@@ -177,8 +193,12 @@ class LanguageModel(nn.Module, ABC):
     A model just made has no values in its weights; `build_model` and `load_model` fill them.
     """
 
-    # Matrices that write into the residual stream, as names within a block; see initialization.py.
+    # What writes into the residual stream, matrices or the norms behind them, as names within a block; these begin at
+    # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
+
+    # Whether torch.compile can take the model as a whole, and gains by it.
+    compiles: ClassVar[bool] = True
 
     token_embedding: Embedding
     blocks: nn.ModuleList
@@ -190,6 +210,7 @@ class LanguageModel(nn.Module, ABC):
         self.config = config
         self.compute_dtype = torch.float32
         self.rotaries: tuple[Rotary, ...] = ()
+        self.logit_softcap: float | None = None  # what no logit passes, see softcap.py; every loss must ask for it
         self.token_embedding = Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = final_norm
@@ -214,7 +235,7 @@ class LanguageModel(nn.Module, ABC):
             hidden_BTD = block(hidden_BTD, reading)
         if state is not None:
             state.advance(tokens_BT.shape[1])
-        return self.final_norm(hidden_BTD)
+        return self.final_norm(hidden_BTD).to(self.compute_dtype)
 
     def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         """What goes into the first block, [B, T, D] in `compute_dtype`."""
@@ -222,7 +243,8 @@ class LanguageModel(nn.Module, ABC):
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits [..., V] of hidden vectors [..., D], in their dtype."""
-        return linear(hidden, self.head_weight)
+        logits = linear(hidden, self.token_embedding.weight) if self.head is None else self.head(hidden)
+        return logits if self.logit_softcap is None else soft_capped(logits, self.logit_softcap)
 
     @property
     def head_weight(self) -> Tensor:
@@ -280,7 +302,7 @@ class LanguageModel(nn.Module, ABC):
                 same_BTS = document_ids_BT[:, :, None] == document_ids_BT[:, None, :]
                 mask = (same_BTS & (order_T[:, None] >= order_T))[:, None]
         angles = tuple(rotary.angles(positions_BT) for rotary in self.rotaries)
-        return Reading(positions_BT, mask, state, document_ids_BT, angles)
+        return Reading(positions_BT, mask, state, document_ids_BT, angles, self.compute_dtype)
 
     def set_dtype(self, dtype: torch.dtype) -> LanguageModel:
         """Keep and compute everything in `dtype`: for inference, where no fp32 masters are needed. Gives itself."""

@@ -40,6 +40,11 @@ def model_types() -> dict[str, str]:
     return {name: module for module in architecture_names() for name in _module(module).MODEL_TYPES}
 
 
+def known_elsewhere(name: str) -> bool:
+    """Whether other tools have a class for an architecture."""
+    return not all(model_type.startswith("groundup_") for model_type in architecture(name).MODEL_TYPES)
+
+
 def build_model(config: ModelConfig, seed: int = 0) -> LanguageModel:
     """A new model on the CPU, its weights filled from `seed`."""
     model = architecture(config.architecture).Model(config)

@@ -196,12 +196,7 @@ def from_hugging_face(values: dict[str, Any]) -> Config:
     settings.require("scale_attn_by_inverse_layer_idx", False)
     settings.require("reorder_and_upcast_attn", False)
     settings.require("add_cross_attention", False)
-    dropouts = [settings.take(name, 0.1) for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop")]
-    if len(set(dropouts)) > 1:
-        raise GroundupError(
-            f"config.json asks for resid_pdrop, embd_pdrop and attn_pdrop of {dropouts}; only one dropout for all "
-            "three is supported here"
-        )
+    dropout = settings.take_equal(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.1)
     d_model, n_heads = settings.take("n_embd", 768), settings.take("n_head", 12)
     context_length = settings.take("n_positions", 1024)
     settings.require("n_ctx", context_length)
@@ -219,7 +214,7 @@ def from_hugging_face(values: dict[str, Any]) -> Config:
             "d_ff": settings.take("n_inner", 4 * d_model),
             "tie_embeddings": settings.take("tie_word_embeddings", True),
             "norm_eps": settings.take("layer_norm_epsilon", 1e-5),
-            "dropout": dropouts[0],
+            "dropout": dropout,
             "bos_id": settings.take("bos_token_id"),
             "eos_ids": eos_ids(settings.take("eos_token_id")),
             "pad_id": settings.take("pad_token_id"),

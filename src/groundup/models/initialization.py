@@ -2,14 +2,16 @@
 
 - Matrices that read the residual stream: standard deviation 1/sqrt(n_in), which keeps the scale of what passes through
   them (LeCun et al. 1998, "Efficient BackProp", section 4.6).
-- Matrices that write into it (`LanguageModel.writing`: attention output, feed-forward down): zero. Every block begins
+- What writes into it (`LanguageModel.writing`: attention output, feed-forward down): zero. Every block begins
   as the identity, so depth does not disturb the first steps (Zhang et al. 2019, "Fixup"; Yang et al. 2022, "Tensor
   Programs V", appendix D.2; both modded-nanogpt and nanochat found it faster).
 - Untied: embedding rows of standard deviation 1, the scale that blocks will write at; a head so small (0.001, as in
   nanochat) that all tokens begin equally likely and the loss at ln V.
 - Tied: embedding rows of length 1 and a final norm of gain 1/sqrt(d_model), so that the first logits are the cosines of
   a token's row with all rows. A larger scale would make each token predict itself.
-- Norms one, biases zero.
+- Norms one, biases zero. Where a norm stands between a block's output and the residual stream, it is the norm that
+  begins at zero (Goyal et al. 2017, section 5.1): behind a matrix of zeros it would blow the first small step up to
+  full size.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def initialize(model: LanguageModel, seed: int) -> None:
                 fill_normal(parameter, 0.001, generator)
             else:
                 nn.init.zeros_(parameter)
-    for module in model.modules():
-        set_gain(module, 1.0)
+    for name, module in model.named_modules():
+        set_gain(module, 0.0 if name.startswith(written) else 1.0)
     if config.tie_embeddings:
         set_gain(model.final_norm, config.d_model**-0.5)

@@ -1,8 +1,9 @@
-"""Llama, and what is built like it: Llama 2 and 3, TinyLlama, SmolLM, Mistral.
+"""Llama, and what is built like it: Llama 2 and 3, TinyLlama, SmolLM 1 to 3, Mistral.
 
 Pre-norm blocks with RMSNorm, rotary positions, SwiGLU and, from Llama 2 70B on, grouped-query attention. Sources: Touvron
 et al. 2023, "LLaMA", section 2.2; Grattafiori et al. 2024, "The Llama 3 Herd of Models", section 3.2 (rotary scaling:
-the 3.1 models' files); Jiang et al. 2023, "Mistral 7B", section 2 (a token sees only the newest `window` tokens).
+the 3.1 models' files); Jiang et al. 2023, "Mistral 7B", section 2 (a token sees only the newest `window` tokens); Yang et
+al. 2025, "RoPE to NoPE and Back Again", section 3 (SmolLM3: some layers do not turn by position).
 """
 
 from __future__ import annotations
@@ -13,32 +14,35 @@ import pydantic
 from torch import Tensor, nn
 
 from groundup.models import llama_files
-from groundup.models.base import AttentionConfig, LanguageModel, Reading
+from groundup.models.base import LanguageModel, Reading
 from groundup.models.layers.feedforward import SwiGLU
 from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
-from groundup.models.layers.position import Rotary, check_pairs
-from groundup.models.layers.rope_scaling import RopeScaling
+from groundup.models.rotary_config import RotaryConfig
 from groundup.models.sizes import modern_sizes
 from groundup.models.weights import ForeignConfig, WeightTable
 
 
-class Config(AttentionConfig):
+class Config(RotaryConfig):
     """Sizes of a Llama model."""
 
     architecture: Literal["llama"] = "llama"  # pyright: ignore[reportIncompatibleVariableOverride]
     norm_eps: float = pydantic.Field(1e-5, gt=0, description="added to the mean square before its root is taken")
-    rope_theta: float = pydantic.Field(10_000.0, gt=0, description="base of the rotary wavelengths, in tokens")
-    rope_scaling: RopeScaling | None = pydantic.Field(None, description="how rotary positions are stretched")
     window: int | None = pydantic.Field(None, ge=1, description="tokens a token sees, itself among them; None: all")
     attention_bias: bool = pydantic.Field(False, description="whether the four attention matrices have biases")
     feed_forward_bias: bool = pydantic.Field(False, description="whether the feed-forward matrices have biases")
+    unrotated_layers: tuple[pydantic.NonNegativeInt, ...] = pydantic.Field(
+        (), description="layers that know no positions, counted from 0"
+    )
 
     @pydantic.model_validator(mode="after")
-    def _possible(self) -> Config:
-        check_pairs(self.d_head)
-        if self.window is not None and (self.attention_bias or self.feed_forward_bias):
-            raise ValueError("window and biases do not go together: no published format (Mistral's, Llama's) has both")
+    def _has_a_format(self) -> Config:
+        biases = self.attention_bias or self.feed_forward_bias
+        if self.window is not None and (biases or self.unrotated_layers):
+            other = "biases" if biases else "unrotated_layers"
+            raise ValueError(f"window and {other} do not go together: no published format has both")
+        if any(layer >= self.n_layers for layer in self.unrotated_layers):
+            raise ValueError(f"unrotated_layers {list(self.unrotated_layers)}: there are {self.n_layers} layers")
         return self
 
     def matrix_parameters(self) -> int:
@@ -56,9 +60,11 @@ class Block(nn.Module):
 
     def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
-        bias = config.attention_bias
+        bias, rotary = config.attention_bias, None if layer in config.unrotated_layers else 0
         self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
-        self.attention = GroupedQueryAttention(config, layer, bias=bias, output_bias=bias, window=config.window)
+        self.attention = GroupedQueryAttention(
+            config, layer, bias=bias, output_bias=bias, rotary=rotary, window=config.window
+        )
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_eps)
         self.feed_forward = SwiGLU(config.d_model, config.d_ff, bias=config.feed_forward_bias)
 
@@ -73,12 +79,12 @@ class Model(LanguageModel):
     def __init__(self, config: Config) -> None:
         blocks = (Block(config, layer) for layer in range(config.n_layers))
         super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps))
-        self.rotaries = (Rotary(config.d_head, config.rope_theta, config.rope_scaling),)
+        self.rotaries = (config.rotary(),)
 
 
 derived_sizes = modern_sizes
 
-MODEL_TYPES = ("llama", "mistral")
+MODEL_TYPES = ("llama", "mistral", "smollm3")
 
 
 def weights(config: Config) -> WeightTable:
@@ -93,42 +99,61 @@ def weights(config: Config) -> WeightTable:
         ),
         head=llama_files.HEAD,
         prefix="model.",
-        # Frequencies that files of early versions carry; they follow from the config.
-        ignored=r"(model\.)?layers\.\d+\.self_attn\.rotary_emb\.inv_freq",
+        ignored=llama_files.FREQUENCIES,
     )
 
 
 def to_hugging_face(config: Config) -> dict[str, Any]:
-    """The `config.json` of this model: Mistral's when it has a window, Llama's otherwise."""
+    """The `config.json` of this model: Mistral's when it has a window, SmolLM3's or, nearly always, Llama's."""
     values = {
         **llama_files.sizes_to(config),
         "hidden_act": "silu",
         "rms_norm_eps": config.norm_eps,
-        **llama_files.rope_to(config.rope_theta, config.rope_scaling),
+        **llama_files.rotary_to(config),
         "attention_dropout": 0.0,
     }
     if config.window is not None:
         names = {"architectures": ["MistralForCausalLM"], "model_type": "mistral"}
         return names | values | {"sliding_window": config.window}
-    biases = {"attention_bias": config.attention_bias, "mlp_bias": config.feed_forward_bias}
-    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama"} | values | biases
+    values |= {"attention_bias": config.attention_bias, "mlp_bias": config.feed_forward_bias}
+    if config.unrotated_layers:
+        turned = [int(layer not in config.unrotated_layers) for layer in range(config.n_layers)]
+        names = {"architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3"}
+        return names | values | {"no_rope_layers": turned, "use_sliding_window": False}
+    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama"} | values
+
+
+# What transformers 5 takes for settings that a file leaves out, where it is not what Llama has.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
+    "smollm3": {"num_key_value_heads": 4, "rope_theta": 2_000_000.0, "tie_word_embeddings": True},
+}
 
 
 def from_hugging_face(values: dict[str, Any]) -> Config:
     """The configuration in a `config.json`; raises GroundupError naming what it asks for and we do not have."""
-    settings = ForeignConfig(values, without_effect="pretraining_tp is_llama_config rope_interleaved")
-    mistral = settings.take("model_type", ...) == "mistral"
+    family = values["model_type"]
+    settings = ForeignConfig(
+        _DEFAULTS[family] | values, without_effect="pretraining_tp is_llama_config max_window_layers"
+    )
     settings.require("hidden_act", "silu")
+    settings.require("rope_interleaved", False)
     settings.require("attention_dropout", 0.0)
-    sizes = llama_files.sizes_from(settings, n_kv_heads=8 if mistral else None)
-    rope_theta, rope_scaling = llama_files.rope_from(settings)
-    more = {"norm_eps": settings.take("rms_norm_eps", 1e-6), "rope_theta": rope_theta, "rope_scaling": rope_scaling}
-    if mistral:
-        # Mistral's own default; null means that a token sees all before it.
-        more["window"] = settings.take("sliding_window") if "sliding_window" in values else 4096
+    sizes = llama_files.sizes_from(settings)
+    more = llama_files.rotary_from(settings, sizes) | {"norm_eps": settings.take("rms_norm_eps", 1e-6)}
+    if family == "mistral":
+        more["window"] = settings.take("sliding_window")
     else:
         more["attention_bias"] = settings.take("attention_bias", False)
         more["feed_forward_bias"] = settings.take("mlp_bias", False)
+    if family == "smollm3":
+        every, n_layers = settings.take("no_rope_layer_interval", 4), sizes["n_layers"]
+        # Despite its name, 1 stands for a layer that turns.
+        turned = settings.take("no_rope_layers", [(layer + 1) % every for layer in range(n_layers)])
+        more["unrotated_layers"] = tuple(layer for layer, turns in enumerate(turned) if not turns)
+        settings.require("use_sliding_window", False)
+        settings.require("layer_types", ["full_attention"] * n_layers)
     config = Config.build(sizes | more, source="config.json")
     settings.finish()
     return config

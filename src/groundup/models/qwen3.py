@@ -1,8 +1,9 @@
 """Qwen3: the modern form of the decoder, and the default here, since its files open in every common tool.
 
-Pre-norm blocks with RMSNorm, rotary positions, SwiGLU, grouped-query attention, no biases; queries and keys are
-normalised a head before they are rotated (QK-norm: Henry et al. 2020; Dehghani et al. 2023, section 2), which bounds
-the attention scores and lets training take large steps. Source: Qwen3 Technical Report (Yang et al. 2025), section 2.
+Pre-norm blocks with RMSNorm, rotary positions, SwiGLU, grouped-query attention, no biases (unless `attention_bias`);
+queries and keys are normalised a head before they are rotated (QK-norm: Henry et al. 2020; Dehghani et al. 2023, section
+2), which bounds the attention scores and lets training take large steps. Source: Qwen3 Technical Report (Yang et al.
+2025), section 2.
 """
 
 from __future__ import annotations
@@ -12,36 +13,29 @@ from typing import Any, Literal
 import pydantic
 from torch import Tensor, nn
 
-from groundup.core.errors import GroundupError
 from groundup.models import llama_files
-from groundup.models.base import AttentionConfig, LanguageModel, Reading
+from groundup.models.base import LanguageModel, Reading
 from groundup.models.layers.feedforward import SwiGLU
 from groundup.models.layers.grouped_query import GroupedQueryAttention
 from groundup.models.layers.norm import RMSNorm
-from groundup.models.layers.position import Rotary, check_pairs
-from groundup.models.layers.rope_scaling import RopeScaling
 from groundup.models.sizes import modern_sizes
 from groundup.models.weights import ForeignConfig, WeightTable
+from groundup.models.windowed_config import WindowedConfig, windows_from, windows_to
 
 
-class Config(AttentionConfig):
+class Config(WindowedConfig):
     """Sizes of a Qwen3 model."""
 
     architecture: Literal["qwen3"] = "qwen3"  # pyright: ignore[reportIncompatibleVariableOverride]
     norm_eps: float = pydantic.Field(1e-6, gt=0, description="added to the mean square before its root is taken")
-    rope_theta: float = pydantic.Field(10_000.0, gt=0, description="base of the rotary wavelengths, in tokens")
-    rope_scaling: RopeScaling | None = pydantic.Field(None, description="how rotary positions are stretched")
-
-    @pydantic.model_validator(mode="after")
-    def _head_has_pairs(self) -> Config:
-        check_pairs(self.d_head)
-        return self
+    attention_bias: bool = pydantic.Field(False, description="whether the four attention matrices have biases")
 
     def matrix_parameters(self) -> int:
         return self.n_layers * (self.attention_parameters() + 3 * self.d_model * self.d_ff)
 
     def vector_parameters(self) -> int:
-        return self.n_layers * 2 * (self.d_model + self.d_head) + self.d_model
+        biases = self.d_head * (self.n_heads + 2 * self.n_kv_heads) + self.d_model if self.attention_bias else 0
+        return self.n_layers * (2 * (self.d_model + self.d_head) + biases) + self.d_model
 
 
 class Block(nn.Module):
@@ -50,7 +44,14 @@ class Block(nn.Module):
     def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.d_model, config.norm_eps)
-        self.attention = GroupedQueryAttention(config, layer, norm=lambda width: RMSNorm(width, config.norm_eps))
+        self.attention = GroupedQueryAttention(
+            config,
+            layer,
+            bias=config.attention_bias,
+            output_bias=config.attention_bias,
+            norm=lambda width: RMSNorm(width, config.norm_eps),
+            window=config.window_of(layer),
+        )
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_eps)
         self.feed_forward = SwiGLU(config.d_model, config.d_ff)
 
@@ -65,7 +66,7 @@ class Model(LanguageModel):
     def __init__(self, config: Config) -> None:
         blocks = (Block(config, layer) for layer in range(config.n_layers))
         super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps))
-        self.rotaries = (Rotary(config.d_head, config.rope_theta, config.rope_scaling),)
+        self.rotaries = (config.rotary(),)
 
 
 derived_sizes = modern_sizes
@@ -79,13 +80,14 @@ def weights(config: Config) -> WeightTable:
         (
             llama_files.EMBEDDING,
             *llama_files.PRE_NORMS,
-            *llama_files.attention_rows(),
+            *llama_files.attention_rows(bias=config.attention_bias, output_bias=config.attention_bias),
             *llama_files.HEAD_NORMS,
             *llama_files.feed_forward_rows(),
             llama_files.FINAL_NORM,
         ),
         head=llama_files.HEAD,
         prefix="model.",
+        ignored=llama_files.FREQUENCIES,
     )
 
 
@@ -97,28 +99,24 @@ def to_hugging_face(config: Config) -> dict[str, Any]:
         **llama_files.sizes_to(config),
         "hidden_act": "silu",
         "rms_norm_eps": config.norm_eps,
-        **llama_files.rope_to(config.rope_theta, config.rope_scaling),
-        "attention_bias": False,
+        **llama_files.rotary_to(config),
+        **windows_to(config),
+        "attention_bias": config.attention_bias,
         "attention_dropout": 0.0,
-        "use_sliding_window": False,
     }
 
 
 def from_hugging_face(values: dict[str, Any]) -> Config:
     """The configuration in a `config.json`; raises GroundupError naming what it asks for and we do not have."""
-    # The window's settings say nothing unless use_sliding_window is on, which is refused.
-    settings = ForeignConfig({"head_dim": 128} | values, without_effect="sliding_window max_window_layers")
+    settings = ForeignConfig({"head_dim": 128, "num_key_value_heads": 32, "sliding_window": 4096} | values)
     settings.require("hidden_act", "silu")
-    settings.require("attention_bias", False)
     settings.require("attention_dropout", 0.0)
-    settings.require("use_sliding_window", False)
-    if other := set(settings.take("layer_types", [])) - {"full_attention"}:
-        raise GroundupError(
-            f"config.json asks for layer_types {sorted(other)}; only 'full_attention' is supported here"
-        )
     sizes = llama_files.sizes_from(settings)
-    rope_theta, rope_scaling = llama_files.rope_from(settings)
-    more = {"norm_eps": settings.take("rms_norm_eps", 1e-6), "rope_theta": rope_theta, "rope_scaling": rope_scaling}
+    more = llama_files.rotary_from(settings, sizes) | windows_from(settings, sizes["n_layers"])
+    more |= {
+        "norm_eps": settings.take("rms_norm_eps", 1e-6),
+        "attention_bias": settings.take("attention_bias", False),
+    }
     config = Config.build(sizes | more, source="config.json")
     settings.finish()
     return config

@@ -9,8 +9,11 @@ depends on it follows.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic.fields import FieldInfo
 
 from groundup.core.errors import GroundupError
 from groundup.models.base import ModelConfig
@@ -30,6 +33,7 @@ class Dial:
     n_heads: int
     vocab_size: int
     context_length: int
+    given: Mapping[str, Any] = field(default_factory=dict)  # fields that are given by hand, where sizes hang on them
 
 
 def config_for_size(
@@ -58,8 +62,18 @@ def config_for_size(
         d_head = given.pop("d_head", None) or _head_width(d_model, given.get("n_heads"))
         n_heads = given.pop("n_heads", None) or _number_of_heads(d_model, d_head)
         values |= {"d_head": d_head, "n_heads": n_heads}
-    values |= module.derived_sizes(Dial(depth, d_model, n_heads, vocab_size, context_length))
+    values |= module.derived_sizes(Dial(depth, d_model, n_heads, vocab_size, context_length, given))
     return module.Config.build(values | given, source=f"size {size}")
+
+
+# Fields that the tokenizer and the length of the text decide.
+_GIVEN = ("architecture", "vocab_size", "context_length", "bos_id", "eos_ids", "pad_id")
+
+
+def own_fields(architecture: str) -> dict[str, FieldInfo]:
+    """The fields of an architecture's configuration that `config_for_size` takes as overrides, by name."""
+    fields = architecture_module(architecture).Config.model_fields
+    return {name: field for name, field in fields.items() if name not in _GIVEN}
 
 
 def modern_sizes(dial: Dial) -> dict[str, Any]:

@@ -8,11 +8,10 @@ another tool's config without ignoring anything in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from groundup.core.errors import GroundupError
@@ -72,22 +71,23 @@ class WeightTable:
         return found if found == self.head.theirs or found.startswith(self.prefix) else self.prefix + found
 
 
+def own_names(parameters: Iterable[str]) -> WeightTable:
+    """The table of an architecture no other tool knows: every weight goes by the name it has here."""
+    rows = tuple(Row(name, name) for name in parameters if name != "head.weight")
+    return WeightTable(rows, head=Row("head.weight", "head.weight"))
+
+
 def to_theirs(tensor: Tensor, row: Row) -> list[Tensor]:
-    """Our tensor as their files keep it: one tensor for each of the row's `sources`."""
+    """Views of our tensor as their files keep it, one for each of the row's `sources`; writing there writes ours."""
     parts = tensor.unbind() if row.n_experts else (tensor,)
-    return [part.mT.contiguous() if row.transpose else part for part in parts]
-
-
-def to_ours(tensors: Sequence[Tensor], row: Row) -> Tensor:
-    """The inverse of `to_theirs`."""
-    parts = [tensor.mT if row.transpose else tensor for tensor in tensors]
-    return torch.stack(parts) if row.n_experts else parts[0]
+    return [part.mT if row.transpose else part for part in parts]
 
 
 # Settings of a Hugging Face config that do not change what a model computes when it is run or trained here.
 WITHOUT_EFFECT = """
     architectures model_type name_or_path _name_or_path transformers_version dtype torch_dtype initializer_range
-    use_cache tokenizer_class _attn_implementation _attn_implementation_autoset attn_implementation
+    use_cache tokenizer_class auto_map transformers.js_config
+    _attn_implementation _attn_implementation_autoset attn_implementation
     gradient_checkpointing chunk_size_feed_forward return_dict output_attentions output_hidden_states
     id2label label2id num_labels problem_type finetuning_task task_specific_params
     do_sample max_length min_length temperature top_k top_p repetition_penalty num_beams num_return_sequences
@@ -119,6 +119,14 @@ class ForeignConfig:
         if value is not None and value not in allowed:
             options = " or ".join(repr(option) for option in allowed)
             raise GroundupError(f"config.json asks for {name}={value!r}; only {options} is supported here")
+
+    def take_equal(self, names: tuple[str, ...], default: Any) -> Any:
+        """The one value of several settings; raises GroundupError when they differ. `default` as in `take`."""
+        values = [self.take(name, default) for name in names]
+        if len(set(values)) > 1:
+            found = ", ".join(f"{name}={value!r}" for name, value in zip(names, values, strict=True))
+            raise GroundupError(f"config.json asks for {found}; only one value for all of them is supported here")
+        return values[0]
 
     def finish(self) -> None:
         """Refuse settings that are on and that no `take` or `require` asked for."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from groundup.pretraining.config import PretrainConfig
-from groundup.pretraining.resolve import check_model
+from groundup.pretraining.shape import check_model
 from groundup.pretraining.text import check_text
 
 

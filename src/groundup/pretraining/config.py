@@ -6,7 +6,7 @@ run folder's `config.yaml` holds the resolved values, so a resumed or repeated r
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -18,6 +18,9 @@ from groundup.data.verification import ChangedSources
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+# What makes one model of one architecture, or several texts: a comparison of architectures decides these itself.
+OF_ONE_MODEL = ("architecture", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "dropout", "mix", "mix_alpha")
 
 
 class PretrainConfig(Config):
@@ -67,7 +70,9 @@ class PretrainConfig(Config):
     vocab_size: Count | None = Field(default=None, description="Entries of the tokenizer to train.")
 
     # --- the model
-    architecture: str = Field(default="qwen3", description="Model architecture: qwen3 or gpt2.")
+    architecture: str = Field(
+        default="qwen3", description="Model architecture; `groundup inspect architectures` shows them all."
+    )
     size: str | None = Field(
         default=None, description="The one dial: d2, d4, d6, d8, d12 ... (number of layers; width follows)."
     )
@@ -78,9 +83,13 @@ class PretrainConfig(Config):
     n_kv_heads: Count | None = Field(default=None, description="Key and value heads, instead of the dial's.")
     d_ff: Count | None = Field(default=None, description="Width of the feed-forward layer, instead of the dial's.")
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
-        default=None, description="Dropout (gpt2 only)."
+        default=None, description="Dropout, for an architecture that has it (gpt2, custom)."
     )
     tie_embeddings: bool | None = Field(default=None, description="One matrix for the embedding and the head.")
+    model: dict[str, Any] = Field(
+        default_factory=dict,
+        description="A setting of the architecture's own, as positions=alibi; `groundup inspect architectures` shows them.",
+    )
 
     # --- how long (one of these; 5 minutes if none is given)
     time: Seconds | None = Field(
@@ -151,10 +160,6 @@ class PretrainConfig(Config):
             )
         if self.tokenizer is not None and self.vocab_size is not None:
             raise ValueError("vocab_size has no effect on a tokenizer that is given; leave one of the two out")
-        if self.dropout and self.architecture != "gpt2":
-            raise ValueError(
-                f"dropout {self.dropout} has no effect on {self.architecture}; use --architecture gpt2 or leave it out"
-            )
         if self.data and self.mix:
             raise ValueError("data and mix are both given; a training reads one text, or a mixture")
         if self.mix:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from groundup.core.errors import GroundupError
+from groundup.models import architecture
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.forecast import Difficulty, best_tokens
 from groundup.pretraining.rehearsal import Rehearsal
@@ -163,7 +164,14 @@ class Pacing:
         return round(min(max(affordable, FEWEST_EVALUATION_TOKENS), max(1, self.n_validation_tokens)))
 
     def _compiling(self, seconds: float, asked: str) -> Choice[bool]:
-        """Whether a training stage of so many seconds is compiled."""
+        """Whether a training stage of so many seconds is compiled; raises GroundupError for what cannot be."""
+        name = self.config.architecture
+        if not architecture(name).Model.compiles:
+            if asked == "on":
+                raise GroundupError(
+                    f"compile on: a {name} is not compiled, its kernels are whole operations already; leave compile out"
+                )
+            return Choice(False, f"not compiled: the kernels of a {name} are whole operations already")
         if asked == "auto":
             return compile_decision(round(seconds), self.device)
         return Choice(asked == "on", "compiled: asked for" if asked == "on" else "not compiled: asked for")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from groundup.checkpoints.hub import is_hub_name
+from groundup.checkpoints.packages import PACKAGE_PREFIX
 from groundup.checkpoints.tokenizer_folder import open_tokenizer
 from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
@@ -89,8 +90,11 @@ def extend_vocabulary(
 def _model_folder(name: str | Path) -> Path | None:
     """The model folder that `name` means, or None when it means only a tokenizer."""
     path = Path(name)
-    if any((place / "config.json").is_file() for place in (path, path / "model")) or (
-        not path.exists() and "/" in str(name) and is_hub_name(str(name))
+    if (
+        path.suffix == ".gguf"
+        or str(name).startswith(PACKAGE_PREFIX)
+        or any((place / "config.json").is_file() for place in (path, path / "model"))
+        or (not path.exists() and "/" in str(name) and is_hub_name(str(name)))
     ):
         from groundup.checkpoints.model_folder import resolve_model
 

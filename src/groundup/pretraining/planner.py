@@ -30,6 +30,7 @@ from groundup.pretraining.forecast import forecast_loss, measure_difficulty
 from groundup.pretraining.plan import Candidate, Plan, readable_count, readable_seconds
 from groundup.pretraining.recipe import recipe_values
 from groundup.pretraining.rehearsal import CPU_ACTIVATIONS, Rehearsal, least_bytes, rehearse
+from groundup.pretraining.shape import shape_settings
 from groundup.training.optimizers import OptimizerSettings
 
 DEPTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
@@ -296,13 +297,8 @@ class _Planner:
 
     def _model(self, depth: int) -> ModelConfig:
         """The model of a depth, with the sizes the settings give."""
-        config = self.config
-        given = {
-            name: value
-            for name in ("d_model", "n_heads", "n_kv_heads", "d_ff", "tie_embeddings", "dropout")
-            if (value := getattr(config, name)) is not None
-        }
-        return config_for_size(depth, self.vocab_size, self.context_length, config.architecture, **given)
+        given = shape_settings(self.config) | {"n_layers": None}
+        return config_for_size(depth, self.vocab_size, self.context_length, self.config.architecture, **given)
 
     def _micro_batch_size(self, cost: Rehearsal, batch_size: int) -> int:
         """Windows computed at once: the largest part of a process's share that divides it and fits into the memory."""

@@ -13,14 +13,13 @@ import torch
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
 from groundup.data.mixture import Mixture, settled_mix
-from groundup.models import ModelConfig, config_for_size
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import DEFAULT_SECONDS, Plan, plan
 from groundup.pretraining.reading import said_reading
+from groundup.pretraining.shape import SHAPE, model_config
 from groundup.pretraining.watching import prompt_from
 from groundup.tokenization.tokenizer import Tokenizer
 
-SHAPE = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "tie_embeddings", "dropout")
 # Settings that nobody gives all of by hand: where they all stand, the file was written here.
 DERIVED = (
     "size",
@@ -71,29 +70,6 @@ def resolve(
     chosen.write(run.plan)
     resolved.write(run.config)  # last: a resolved config promises a plan
     return resolved, chosen
-
-
-def check_model(config: PretrainConfig) -> None:
-    """Refuse at once an architecture or sizes that cannot be built, whatever the text turns out to be."""
-    overrides = {name: getattr(config, name) for name in SHAPE}
-    config_for_size(
-        config.size or "d4", config.vocab_size or 1024, config.context_length or 256, config.architecture, **overrides
-    )
-
-
-def model_config(config: PretrainConfig, tokenizer: Tokenizer) -> ModelConfig:
-    """The model's configuration; raises `GroundupError` when sizes do not fit together."""
-    assert config.context_length is not None and config.size is not None
-    return config_for_size(
-        config.size,
-        tokenizer.vocab_size,
-        config.context_length,
-        config.architecture,
-        **{name: getattr(config, name) for name in SHAPE},
-        bos_id=tokenizer.bos_id,
-        eos_ids=() if tokenizer.eos_id is None else (tokenizer.eos_id,),
-        pad_id=tokenizer.pad_id,
-    )
 
 
 def _without_effectless(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from groundup.checkpoints.model_folder import card_head, card_usage
 from groundup.core.device import peak_memory_bytes
 from groundup.core.runs import (
     CostSummary,
@@ -23,6 +24,7 @@ from groundup.data.batches import Progress
 from groundup.data.mixture import Mixture
 from groundup.data.store import SPLITS
 from groundup.evaluation.perplexity import Scores
+from groundup.models import known_elsewhere
 from groundup.models.base import AttentionConfig, LanguageModel, ModelConfig
 from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.planner import Plan
@@ -171,39 +173,28 @@ def model_card(config: PretrainConfig, mixture: Mixture, scores: Scores | None) 
             f"On {scores.n_tokens:,} held-out tokens: loss {scores.loss:.4f} nats a token, perplexity {scores.perplexity:.2f}, "
             f"{scores.bits_per_byte:.4f} bits per byte.\n\n"
         )
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags:
-- groundup
----
-# A {config.architecture} language model, {config.n_layers} layers of width {config.d_model}
+    head = card_head(config.architecture)
+    return f"""{head}# A {config.architecture} language model, {config.n_layers} layers of width {config.d_model}
 
 Trained from scratch with Groundup on {n_train:,} bytes of text ({shown}); {n_validation:,} bytes were held out.
 {mixed}
 {reached}It continues text in the manner of what it read. It knows nothing else, follows no instructions, and repeats whatever
 errors and opinions its text holds.
 
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-```
-"""
+{card_usage(config.architecture, "path/to/this/folder")}"""
 
 
 def _next_commands(run: RunFolder, config: PretrainConfig, finished: bool) -> tuple[str, ...]:
     if not finished:
         return (f"groundup resume {shlex.quote(str(run.path))}",)
     place, prompt = shlex.quote(str(run.path)), shlex.quote(config.sample_prompt or "The")
-    return (
+    commands = (
         f"groundup generate {place} -- {prompt}"
         if prompt.lstrip("'").startswith("-")
         else f"groundup generate {place} {prompt}",
         f"groundup inspect model {place}",
-        f"groundup verify {place}",
     )
+    return (*commands, f"groundup verify {place}") if known_elsewhere(config.architecture) else commands
 
 
 def _attention_sizes(architecture: ModelConfig) -> dict[str, str | int]:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from groundup.models.layers.softcap import slope, soft_capped
+
 if TYPE_CHECKING:
     from groundup.data.batches import Batch
     from groundup.models.base import LanguageModel
@@ -30,23 +32,29 @@ LOGITS_AT_ONCE = 1 << 25  # 128 MiB in fp32; each block also adds once into the 
 def next_token_loss(model: LanguageModel, batch: Batch) -> Tensor:
     """The summed negative log likelihood (nats, fp32) of the batch's labels, each read with what comes before it."""
     hidden_BTD = model.trunk(batch.tokens_BT, document_ids_BT=batch.document_ids_BT)
-    return linear_cross_entropy(hidden_BTD.flatten(0, 1), model.head_weight, batch.labels_BT.flatten())
+    labels_N = batch.labels_BT.flatten()
+    return linear_cross_entropy(hidden_BTD.flatten(0, 1), model.head_weight, labels_N, softcap=model.logit_softcap)
 
 
 def linear_cross_entropy(
-    hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, logits_at_once: int = LOGITS_AT_ONCE
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    labels_N: Tensor,
+    logits_at_once: int = LOGITS_AT_ONCE,
+    softcap: float | None = None,
 ) -> Tensor:
     """`cross_entropy(hidden @ weight.T, labels, reduction="sum")` in fp32, without ever holding all logits.
 
-    Matrix products run in the dtype of `hidden_ND`; the softmax and all sums in fp32. Labels of -100 count nothing.
+    Matrix products run in the dtype of `hidden_ND`; the softmax, the bend of a `softcap` (layers/softcap.py) and all
+    sums in fp32. Labels of -100 count nothing.
     """
     n_blocks = -(-hidden_ND.shape[0] * weight_VD.shape[0] // logits_at_once)
     n_rows = max(1, -(-hidden_ND.shape[0] // max(1, n_blocks)))  # blocks of one size: each shape is a kernel to compile
     if torch.is_grad_enabled() and (hidden_ND.requires_grad or weight_VD.requires_grad):
-        return _LinearCrossEntropy.apply(hidden_ND, weight_VD, labels_N, n_rows)
+        return _LinearCrossEntropy.apply(hidden_ND, weight_VD, labels_N, n_rows, softcap)
     weight = weight_VD.to(hidden_ND.dtype)
     losses = [
-        F.cross_entropy((hidden @ weight.T).float(), labels, ignore_index=IGNORED_LABEL, reduction="sum")
+        F.cross_entropy(_bent(hidden @ weight.T, softcap).float(), labels, ignore_index=IGNORED_LABEL, reduction="sum")
         for hidden, labels in zip(hidden_ND.split(n_rows), labels_N.split(n_rows), strict=True)
     ]
     return torch.stack(losses).sum()
@@ -56,7 +64,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """The same with gradients, which the forward pass makes block by block; the backward pass only scales them."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, n_rows: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor, n_rows: int, softcap: float | None
+    ) -> Tensor:
         weight = weight_VD.to(hidden_ND.dtype)
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         hidden_gradients, logits_gradients, weight_gradient = [], [], None
@@ -66,7 +76,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         in_one = torch.compiler.is_compiling() and n_blocks * hidden_ND.shape[1] > hidden_ND.shape[0]
         total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         for hidden, labels in zip(hidden_ND.split(n_rows), labels_N.split(n_rows), strict=True):
-            loss, logits_gradient = _loss_and_gradient(hidden @ weight.T, labels)
+            loss, logits_gradient = _loss_and_gradient(hidden @ weight.T, labels, softcap)
             total = total + loss
             if needs_hidden:
                 hidden_gradients.append(logits_gradient @ weight)
@@ -92,6 +102,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None if weight is None else _scaled(weight.T, scale, ctx.weight_dtype).contiguous(),
             None,
             None,
+            None,
         )
 
 
@@ -100,12 +111,19 @@ def _scaled(gradient: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return (gradient.float() * scale).to(dtype)
 
 
-def _loss_and_gradient(logits_NV: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Summed loss (fp32) of a block of rows, and its gradient by the logits, in their dtype."""
+def _loss_and_gradient(logits_NV: Tensor, labels_N: Tensor, softcap: float | None) -> tuple[Tensor, Tensor]:
+    """Summed loss (fp32) of a block of rows, and its gradient by the logits before their bend, in their dtype."""
     counted_N1 = (labels_N != IGNORED_LABEL)[:, None]
     labels_N1 = labels_N.clamp(min=0)[:, None]  # an ignored label still has to be a place to read
-    log_probabilities_NV = F.log_softmax(logits_NV, dim=1, dtype=torch.float32)
+    bent_NV = _bent(logits_NV, softcap)
+    log_probabilities_NV = F.log_softmax(bent_NV, dim=1, dtype=torch.float32)
     loss = -(log_probabilities_NV.gather(1, labels_N1) * counted_N1).sum()
     gradient = log_probabilities_NV.exp_()  # in place: uncompiled, every copy of a block is a trip to main memory
     gradient.scatter_add_(1, labels_N1, gradient.new_full(labels_N1.shape, -1.0)).mul_(counted_N1)
+    if softcap is not None:
+        gradient.mul_(slope(bent_NV, softcap))
     return loss, gradient.to(logits_NV.dtype)
+
+
+def _bent(logits: Tensor, softcap: float | None) -> Tensor:
+    return logits if softcap is None else soft_capped(logits.float(), softcap)

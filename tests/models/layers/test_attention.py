@@ -59,7 +59,7 @@ def test_neighbouring_heads_share_keys() -> None:
     # Causal order without a mask needs as many queries as keys.
     [
         (kind, shape)
-        for kind in ("causal", "mask", "everything")
+        for kind in ("causal", "mask", "everything", "added", "added a head")
         for shape in SHAPES
         if kind != "causal" or shape[3] == shape[4]
     ],
@@ -71,11 +71,15 @@ def test_fast_equals_reference_with_gradients(path: str, kind: str, shape: tuple
         "causal": None,
         "mask": (torch.rand(batch, 1, queries, keys) < 0.5).index_fill(-1, torch.tensor([0]), True),
         "everything": torch.ones(1, 1, queries, keys, dtype=torch.bool),
+        "added": torch.randn(batch, 1, queries, keys),
+        "added a head": torch.randn(batch, shape[1], queries, keys).index_fill(
+            -1, torch.arange(1, keys, 2), -torch.inf
+        ),
     }
     inputs = [tensor.requires_grad_() for tensor in random_inputs(shape)]
     expected = reference_attention(*inputs, masks[kind])[0]
     wanted = torch.autograd.grad(expected.sin().sum(), inputs)
-    given_mask = masks[kind] if kind == "mask" else None
+    given_mask = masks[kind] if kind in ("mask", "added", "added a head") else None
     out = PATHS[path](*inputs, given_mask, kind == "causal")
     torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
     for one, other in zip(torch.autograd.grad(out.sin().sum(), inputs), wanted, strict=True):
@@ -102,6 +106,35 @@ def test_dropout_keeps_the_mean_and_drops() -> None:
     torch.testing.assert_close(attention(q, k, v), v)
 
 
+def test_learned_sinks_by_hand() -> None:
+    """Two keys of score 0 and a sink of log 2: the keys get a quarter each, and nothing half."""
+    q, k = torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 2, 2)
+    v = torch.tensor([[1.0, 0.0], [0.0, 4.0]])[None, None]
+    everything = torch.ones(1, 1, 1, 2, dtype=torch.bool)
+    out, weights = reference_attention(q, k, v, everything, sinks_H=torch.tensor([math.log(2)]))
+    torch.testing.assert_close(weights.flatten(), torch.tensor([0.25, 0.25]))
+    torch.testing.assert_close(out.flatten(), torch.tensor([0.25, 1.0]))
+    torch.testing.assert_close(attention(q, k, v, causal=False, sinks_H=torch.tensor([math.log(2)])), out)
+    # A sink that nobody wants changes nothing.
+    torch.testing.assert_close(
+        attention(q, k, v, causal=False, sinks_H=torch.tensor([-50.0])), attention(q, k, v, causal=False)
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_learned_sinks_are_those_of_gpt_oss(shape: tuple[int, ...]) -> None:
+    gpt_oss = pytest.importorskip("transformers.models.gpt_oss.modeling_gpt_oss")
+    q, k, v = random_inputs(shape)
+    module = torch.nn.Module()
+    module.sinks, module.num_key_value_groups = torch.randn(shape[1]), shape[1] // shape[2]
+    seen = torch.ones(shape[3], shape[4], dtype=torch.bool).tril(shape[4] - shape[3])
+    added = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)[None, None]
+    theirs, their_weights = gpt_oss.eager_attention_forward(module, q, k, v, added, scaling=0.7)
+    ours, weights = reference_attention(q, k, v, seen, scale=0.7, sinks_H=module.sinks)
+    torch.testing.assert_close(ours.transpose(1, 2), theirs)
+    torch.testing.assert_close(weights, their_weights)
+
+
 def test_one_token_sees_everything_it_is_given() -> None:
     q, k, v = random_inputs((2, 4, 2, 1, 9, 8))
     torch.testing.assert_close(attention(q, k, v, causal=False), reference_attention(q, k, v)[0])
@@ -111,3 +144,23 @@ def test_causal_order_over_a_cache_is_our_mistake() -> None:
     q, k, v = random_inputs((1, 2, 2, 3, 5, 4))
     with pytest.raises(AssertionError):
         attention(q, k, v)
+
+
+@pytest.mark.parametrize("block", [3, 128])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("causal", SHAPES[0]), ("causal", SHAPES[1]), ("mask", SHAPES[3]), ("all", SHAPES[2])]
+)
+def test_soft_caps_equal_the_reference_with_gradients(
+    kind: str, shape: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groundup.models.layers.attention.BLOCK", block)
+    inputs = [tensor.requires_grad_() for tensor in random_inputs(shape)]
+    mask = (torch.rand(shape[0], 1, *shape[3:5]) < 0.5).index_fill(-1, torch.tensor([0]), True)
+    mask = mask if kind == "mask" else None
+    expected = reference_attention(*inputs, mask, scale=0.9, softcap=1.5)[0]
+    out = attention(*inputs, mask=mask, causal=kind == "causal", scale=0.9, softcap=1.5)
+    torch.testing.assert_close(out, expected, atol=2e-6, rtol=1e-5)
+    assert (expected - reference_attention(*inputs, mask, scale=0.9)[0]).abs().max() > 0.01
+    wanted = torch.autograd.grad(expected.sin().sum(), inputs)
+    for one, other in zip(torch.autograd.grad(out.sin().sum(), inputs), wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=5e-6, rtol=1e-5)

@@ -6,13 +6,28 @@ import math
 
 import torch
 
-from groundup.models.layers.position import Rotary, document_positions, rotate
+from groundup.models.layers.position import Rotary, document_positions, rotate, sinusoids
 
 
 def test_positions_restart_with_each_document() -> None:
     ids = torch.tensor([[4, 4, 4, 9, 9, 2], [0, 1, 2, 2, 2, 2], [7, 7, 7, 7, 7, 7]])
     expected = [[0, 1, 2, 0, 1, 0], [0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5]]
     assert document_positions(ids).tolist() == expected
+
+
+def test_sinusoids_by_hand() -> None:
+    """Four numbers: sine and cosine of the position, then of a hundredth of it, since 10,000^(2/4) = 100."""
+    table = sinusoids(torch.tensor([[0, 1, 30]]), 4)[0]
+    expected = [[math.sin(p), math.cos(p), math.sin(p / 100), math.cos(p / 100)] for p in (0, 1, 30)]
+    torch.testing.assert_close(table, torch.tensor(expected))
+    assert sinusoids(torch.tensor([[3]]), 5).shape == (1, 1, 5)
+
+
+def test_sinusoids_of_a_distance_have_one_product() -> None:
+    table = sinusoids(torch.arange(40)[None], 16)[0]
+    products = table @ table.T
+    torch.testing.assert_close(products[3, 10], products[25, 32])
+    torch.testing.assert_close(products[7, 7], torch.tensor(8.0))
 
 
 def test_angles_by_hand() -> None:

@@ -23,8 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundup.models.layers.softcap import slope, soft_capped
+
 # Beyond this many tokens even one layer's table of scores is too large for the plain blocks; the kernel holds none.
 LONGEST_PLAIN_CONTEXT = 1024
+BLOCK = 128  # queries of a block where it is not the compiler that fuses the blocks
 
 
 def reference_attention(
@@ -35,12 +38,15 @@ def reference_attention(
     *,
     scale: float | None = None,
     softcap: float | None = None,
+    sinks_H: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention with its weights: (output [B, H, T, K], weights [B, H, T, S] that sum to 1 over S).
 
-    `mask` is boolean, True where a query may look, broadcast to [B, H, T, S]; None means causal, the last query
-    seeing all keys. Scores are multiplied by `scale` (None: 1/sqrt(K)) and, with a `softcap` c, bent to c tanh(score/c)
-    (Gemma 2, Riviere et al. 2024, section 2).
+    `mask`, broadcast to [B, H, T, S], is boolean, True where a query may look, or added to the scores, minus infinity
+    where it may not (alibi.py); None means causal, the last query seeing all keys. Scores are multiplied by `scale`
+    (None: 1/sqrt(K)) and bent to stay under a `softcap` (softcap.py). `sinks_H` are learned scores, one a head, of a place
+    that holds nothing: what it takes is missing from the weights, which then sum to less than 1 (the gpt-oss model card,
+    OpenAI 2025, on its attention).
     """
     n_queries, n_keys = q_BHTK.shape[2], k_BGSK.shape[2]
     share = q_BHTK.shape[1] // k_BGSK.shape[1]
@@ -48,8 +54,12 @@ def reference_attention(
     causal = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q_BHTK.device).tril(n_keys - n_queries)
     scores = q_BHTK @ k_BHSK.transpose(-2, -1) * (q_BHTK.shape[-1] ** -0.5 if scale is None else scale)
     if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    weights = scores.masked_fill(~(causal if mask is None else mask), -torch.inf).softmax(dim=-1)
+        scores = soft_capped(scores, softcap)
+    mask = causal if mask is None else mask
+    scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask.to(scores.dtype)
+    if sinks_H is not None:
+        scores = torch.cat((scores, sinks_H.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)), dim=-1)
+    weights = scores.softmax(dim=-1, dtype=torch.float32).to(v_BHSK.dtype)[..., :n_keys]
     return weights @ v_BHSK, weights
 
 
@@ -63,24 +73,29 @@ def attention(
     dropout: float = 0.0,
     scale: float | None = None,
     softcap: float | None = None,
+    sinks_H: Tensor | None = None,
 ) -> Tensor:
     """The output [B, H, T, K] of `reference_attention`, by the fastest way for this device, in the dtype of q.
 
-    `mask` is boolean [B, 1, T, S], True where a query may look; with a mask `causal` is not consulted. Without one,
-    `causal=True` needs S == T and `causal=False` lets every query see every key. `dropout` is the probability with
-    which a weight is dropped; the caller passes 0 outside training. A `softcap` takes the plain path: no kernel has it.
+    `mask` is boolean [B, 1, T, S], True where a query may look, or added to the scores [B, H, T, S]; with a mask
+    `causal` is not consulted. Without one, `causal=True` needs S == T and `causal=False` lets every query see every key.
+    `dropout` is the probability with which a weight is dropped; the caller passes 0 outside training. A `softcap` takes the
+    blocks and `sinks_H` the plain path: no kernel has them.
     """
     causal = causal and mask is None
     assert not causal or q_BHTK.shape[2] == k_BGSK.shape[2], "causal attention over a cache needs a mask"
     if q_BHTK.shape[2] == 1 and mask is None:
         causal = False
-    if softcap is not None:
+    if sinks_H is not None:
         if mask is None and not causal:
             mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=q_BHTK.device)
-        assert not dropout, "soft-capped attention has no dropout"
-        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap)[0]
+        assert not dropout, "attention with learned sinks has no dropout"
+        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=scale, softcap=softcap, sinks_H=sinks_H)[0]
     if scale is not None:
         q_BHTK = q_BHTK * (scale * math.sqrt(q_BHTK.shape[-1]))  # every path below divides by that root
+    if softcap is not None:
+        assert not dropout, "soft-capped attention has no dropout"
+        return _plain_blocks(q_BHTK, k_BGSK, v_BGSK, mask, causal, softcap)
     compiles_for_cpu = q_BHTK.device.type == "cpu" and torch.compiler.is_compiling()
     if compiles_for_cpu and k_BGSK.shape[2] <= LONGEST_PLAIN_CONTEXT and not dropout:
         return _plain_blocks(q_BHTK, k_BGSK, v_BGSK, mask, causal)
@@ -95,9 +110,13 @@ def _library_kernel(
     share = n_heads // k_BGSK.shape[1]
     if q_BHTK.device.type == "cpu" and q_BHTK.requires_grad:
         q_BHTK, k_BGSK, v_BGSK = q_BHTK.float(), k_BGSK.float(), v_BGSK.float()
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(q_BHTK.dtype)
     if share > 1 and n_queries == 1:
         # One new token: the heads that share keys become queries of one head, so the cache is read in place.
         q_BGRK = q_BHTK.reshape(batch, n_heads // share, share, d_head)
+        if mask is not None and mask.shape[1] > 1:
+            mask = mask.reshape(mask.shape[0], n_heads // share, share, -1)
         out = F.scaled_dot_product_attention(q_BGRK, k_BGSK, v_BGSK, attn_mask=mask, dropout_p=dropout)
         return out.reshape(batch, n_heads, 1, d_head).to(dtype)
     if share > 1:
@@ -106,18 +125,25 @@ def _library_kernel(
     return out.to(dtype)
 
 
-def _plain_blocks(q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Plain products for the compiler to fuse; causal queries go in two halves, the first skipping half the keys."""
+def _plain_blocks(
+    q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None, causal: bool, softcap: float | None = None
+) -> Tensor:
+    """Plain products for the compiler to fuse; causal queries go in blocks that skip the keys after their last."""
     n_queries, n_keys = q_BHTK.shape[2], k_BGSK.shape[2]
-    half = n_queries // 2 if causal else 0
-    blocks = [(0, half, half), (half, n_queries, n_keys)] if half else [(0, n_queries, n_keys)]
+    # Two halves are the compiler's best; eager (soft caps alone come here) and for long contexts a block's table of
+    # scores is to stay small.
+    compiles = torch.compiler.is_compiling() and n_keys <= LONGEST_PLAIN_CONTEXT
+    step = -(-n_queries // (2 if causal else 1)) if compiles else BLOCK
+    edges = [(start, min(start + step, n_queries)) for start in range(0, n_queries, step)]
+    blocks = [(start, stop, stop if causal else n_keys) for start, stop in edges]
     seen = None
     if mask is not None:
-        seen = torch.where(mask[:, :, None], 0.0, -torch.inf)
+        mask = mask.unflatten(1, (k_BGSK.shape[1], -1)) if mask.shape[1] > 1 else mask[:, :, None]
+        seen = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
     elif causal:
-        seen = _causal_table(n_keys)[None, None, None]
+        seen = _causal_table(n_keys).to(q_BHTK.device)[None, None, None]
     q_BGRTK = q_BHTK.unflatten(1, (k_BGSK.shape[1], -1))
-    return _PlainBlocks.apply(q_BGRTK, k_BGSK, v_BGSK, seen, blocks).flatten(1, 2)
+    return _PlainBlocks.apply(q_BGRTK, k_BGSK, v_BGSK, seen, blocks, softcap).flatten(1, 2)
 
 
 class _PlainBlocks(torch.autograd.Function):
@@ -140,12 +166,15 @@ class _PlainBlocks(torch.autograd.Function):
         v_BGSK: Tensor,
         seen: Tensor | None,
         blocks: list[tuple[int, int, int]],
+        softcap: float | None,
     ) -> Tensor:
         outs, log_sums = [], []
         for start, stop, n_seen in blocks:
             k_BGSK_, v_BGSK_ = k_BGSK[:, :, :n_seen], v_BGSK[:, :, :n_seen]
             q_BGNK, rows = q_BGRTK[:, :, :, start:stop].flatten(2, 3), (-1, stop - start)
             scores_BGRTS = (q_BGNK @ k_BGSK_.transpose(-2, -1)).unflatten(2, rows).float() * q_BGRTK.shape[-1] ** -0.5
+            if softcap is not None:
+                scores_BGRTS = soft_capped(scores_BGRTS, softcap)
             if seen is not None:
                 scores_BGRTS = scores_BGRTS + seen[..., start:stop, :n_seen]
             log_sum_BGRT = scores_BGRTS.logsumexp(-1)
@@ -154,7 +183,7 @@ class _PlainBlocks(torch.autograd.Function):
             log_sums.append(log_sum_BGRT)
         out_BGRTK = torch.cat(outs, dim=3)
         ctx.save_for_backward(q_BGRTK, k_BGSK, v_BGSK, seen, torch.cat(log_sums, dim=3), out_BGRTK)
-        ctx.blocks = blocks
+        ctx.blocks, ctx.softcap = blocks, softcap
         return out_BGRTK
 
     @staticmethod
@@ -168,16 +197,22 @@ class _PlainBlocks(torch.autograd.Function):
             q_BGNK, d_out_BGNK = (x[:, :, :, start:stop].flatten(2, 3) for x in (q_BGRTK, d_out_BGRTK))
             rows = (-1, stop - start)
             scores_BGSRT = (k_BGSK_ @ q_BGNK.transpose(-2, -1)).unflatten(-1, rows).float() * scale
+            bend_BGSRT = None
+            if ctx.softcap is not None:
+                scores_BGSRT = soft_capped(scores_BGSRT, ctx.softcap)
+                bend_BGSRT = slope(scores_BGSRT, ctx.softcap)
             if seen is not None:
                 scores_BGSRT = scores_BGSRT + seen[..., start:stop, :n_seen].movedim(-1, 2)
             weights_BGSRT = (scores_BGSRT - log_sum_BGRT[:, :, None, :, start:stop]).exp()
             d_weights_BGSRT = (v_BGSK_ @ d_out_BGNK.transpose(-2, -1)).unflatten(-1, rows).float()
             d_scores_BGSRT = weights_BGSRT * (d_weights_BGSRT - mean_BGRT[:, :, None, :, start:stop]) * scale
+            if bend_BGSRT is not None:
+                d_scores_BGSRT = d_scores_BGSRT * bend_BGSRT
             d_scores_BGSN = d_scores_BGSRT.to(q_BGRTK.dtype).flatten(3, 4)
             d_q.append((d_scores_BGSN.transpose(-2, -1) @ k_BGSK_).unflatten(2, rows))
             d_k = _sum(d_k, d_scores_BGSN @ q_BGNK)
             d_v = _sum(d_v, weights_BGSRT.to(v_BGSK.dtype).flatten(3, 4) @ d_out_BGNK)
-        return torch.cat(d_q, dim=3), d_k, d_v, None, None
+        return torch.cat(d_q, dim=3), d_k, d_v, None, None, None
 
 
 def _sum(shorter: Tensor | None, longer: Tensor) -> Tensor:
@@ -198,11 +233,17 @@ def _causal_table(n: int) -> Tensor:
 
 
 class Attend(nn.Module):
-    """`attention` as a module without parameters: the place where a hook can look at queries, keys and weights."""
+    """`attention` as a module: the place where a hook can look at queries, keys and weights.
 
-    def __init__(self, *, scale: float | None = None, softcap: float | None = None) -> None:
+    It has no parameters, but for the learned `sinks` [H] of an architecture that has them.
+    """
+
+    sinks: nn.Parameter | None
+
+    def __init__(self, *, scale: float | None = None, softcap: float | None = None, n_sinks: int = 0) -> None:
         super().__init__()
         self.scale, self.softcap = scale, softcap
+        self.sinks = nn.Parameter(torch.zeros(n_sinks)) if n_sinks else None
 
     def forward(
         self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None, dropout: float = 0.0
@@ -216,10 +257,12 @@ class Attend(nn.Module):
             dropout=dropout,
             scale=self.scale,
             softcap=self.softcap,
+            sinks_H=self.sinks,
         )
 
     def reference(
         self, q_BHTK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same by `reference_attention`, with the weights [B, H, T, S] beside it."""
-        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, scale=self.scale, softcap=self.softcap)
+        settings = {"scale": self.scale, "softcap": self.softcap, "sinks_H": self.sinks}
+        return reference_attention(q_BHTK, k_BGSK, v_BGSK, mask, **settings)

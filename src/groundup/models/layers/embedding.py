@@ -6,7 +6,7 @@ layer follows its input.
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Embedding(nn.Embedding):
@@ -14,3 +14,8 @@ class Embedding(nn.Embedding):
 
     def reset_parameters(self) -> None:
         """Do nothing: `LanguageModel.initialize` or a checkpoint decides every value."""
+
+
+def scaled(embedded: Tensor, factor: float) -> Tensor:
+    """The rows times `factor`, rounded to their dtype first: so the Gemma family was trained, 55.5 for 55.4256 in bf16."""
+    return embedded * embedded.new_full((), factor)

@@ -1,4 +1,7 @@
-"""Where a token stands: positions counted within each document, and the rotary way of telling attention about them.
+"""Where a token stands: positions counted within each document, and ways of telling a model about them.
+
+Sinusoids (Vaswani et al. 2017, section 3.5) are added to the embedding: each pair of numbers is the sine and cosine of an
+angle that grows with the position, fast in the first pairs and slowly in the last.
 
 Rotary position embedding (Su et al. 2021, section 3.4) turns each pair of numbers in a query or key by an angle
 proportional to its position. The product of a query at i with a key at j then depends on i - j alone: attention sees
@@ -24,6 +27,13 @@ def document_positions(document_ids_BT: Tensor) -> Tensor:
     starts_BT = torch.ones_like(document_ids_BT, dtype=torch.bool)
     starts_BT[:, 1:] = document_ids_BT[:, 1:] != document_ids_BT[:, :-1]
     return index_T - torch.where(starts_BT, index_T, 0).cummax(dim=1).values
+
+
+def sinusoids(positions_BT: Tensor, d_model: int) -> Tensor:
+    """What is added to the embedding at each position: [B or 1, T, d_model] fp32, sine and cosine in turn."""
+    pairs = torch.arange(0, d_model, 2, device=positions_BT.device, dtype=torch.float32)
+    angles = positions_BT[:, :, None].float() * 10_000 ** -(pairs / d_model)
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(2)[:, :, :d_model]
 
 
 Angles = tuple[Tensor, Tensor]  # cosines and sines [B or 1, T, 1, K/2], fp32
@@ -55,10 +65,11 @@ class Rotary:
         return angles.cos() * gain, angles.sin() * gain
 
 
-def check_pairs(d_head: int) -> None:
-    """Refuse a head that has no pairs to turn."""
-    if d_head % 2:
-        raise ValueError(f"d_head {d_head} is odd; rotary positions turn pairs of numbers, so it must be even")
+def check_pairs(n_turned: int, name: str = "d_head") -> None:
+    """Refuse a head that has no pairs to turn; `name` says what the number is."""
+    if n_turned % 2 or n_turned < 2:
+        odd = "odd" if n_turned % 2 else "too few"
+        raise ValueError(f"{name} {n_turned} is {odd}; rotary positions turn pairs of numbers, so it must be even")
 
 
 def rotate(x_BTHK: Tensor, angles: Angles) -> Tensor:

@@ -1,39 +1,38 @@
-"""The `tokenizer.json` of byte pairs: what the files of `tiktoken` and of GPT-2 have in common.
-
-One idea: both hold pieces spelled in bytes and differ only in how words are found and merges are told (Radford et al. 2019,
-section 2.2), so one description serves both.
-"""
+"""The `tokenizer.json` of byte-level byte pairs, whichever file its vocabulary came from (Radford et al. 2019, section 2.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+# GPT-2's own splitter is built into the library.
+GPT2_SPLIT: dict[str, Any] = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": True,
+}
+_BYTES: dict[str, Any] = GPT2_SPLIT | {"use_regex": False}
 
 
 def byte_level_description(
-    vocab: Mapping[str, int],
+    vocab: dict[str, int],
     merges: Sequence[Sequence[str]],
-    special: Mapping[str, int],
+    added: Sequence[dict[str, Any]],
+    pre_tokenizer: dict[str, Any],
     *,
-    split_by: str | None,
     ignore_merges: bool = False,
 ) -> dict[str, Any]:
-    """A parsed `tokenizer.json` of byte pairs without any normalisation.
-
-    Words are those of the expression `split_by`; None means GPT-2's, which `tokenizers` has built in. `special` names the special
-    tokens, which stand in `vocab` too. With `ignore_merges` a word that is a token is taken whole.
-    """
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": split_by is None}
-    split = {"type": "Split", "pattern": {"Regex": split_by}, "behavior": "Isolated", "invert": False}
+    """A parsed `tokenizer.json`; with `ignore_merges` a word that is a token is that token, whatever the merges say."""
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [special_token(id, name) for name, id in sorted(special.items(), key=lambda item: item[1])],
+        "added_tokens": list(added),
         "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]} if split_by else byte_level,
+        "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
-        "decoder": byte_level,
+        "decoder": _BYTES if pre_tokenizer != GPT2_SPLIT else GPT2_SPLIT,
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -44,12 +43,22 @@ def byte_level_description(
             "byte_fallback": False,
             "ignore_merges": ignore_merges,
             "vocab": vocab,
-            "merges": merges,
+            "merges": [list(pair) for pair in merges],
         },
     }
 
 
-def special_token(id: int, content: str) -> dict[str, Any]:
-    """An entry of `added_tokens` for a special token."""
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+def split_by(*regexes: str) -> dict[str, Any]:
+    """The pre-tokenizer that splits by each regex in turn (what it matches stands alone), then spells bytes."""
+    splits = [_split(regex) for regex in regexes]
+    return {"type": "Sequence", "pretokenizers": [*splits, _BYTES]}
+
+
+def added_token(id: int, content: str, *, special: bool = True) -> dict[str, Any]:
+    """An entry of `added_tokens`, looked for in the text as it is."""
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": special}
     return {"id": id, "content": content} | flags
+
+
+def _split(regex: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}

@@ -28,7 +28,7 @@ _HALVES = {"encoder.json": "vocab.bpe", "vocab.json": "merges.txt"}
 
 # Texts on which tokenizers have been known to part: spaces in runs and at the ends, accents apart from their letters, scripts
 # without spaces, emoji of several characters, control characters, names of tokens and bytes as a person may type them.
-_HARD_TEXTS = (
+HARD_TEXTS = (
     *(
         "",
         " ",
@@ -137,7 +137,9 @@ def _content(path: Path) -> bytes:
 
 def _kind(data: bytes, path: Path) -> str:
     if data[:4] == b"GGUF":
-        raise GroundupError(f"{path} is a GGUF file; import the tokenizer it was made from ({IMPORTABLE})")
+        raise GroundupError(
+            f"{path} is a GGUF file; rename it to end in .gguf and give it where a tokenizer is asked for"
+        )
     if data.lstrip()[:1] == b"{":
         return "tokenizer.json" if isinstance(_json(data, path).get("model"), dict) else "encoder.json"
     if looks_like_sentencepiece(data):
@@ -223,7 +225,7 @@ def _compare(
     tokenizer: Tokenizer, expected: Callable[[str], list[int]], path: Path, program: str, reporter: Reporter
 ) -> None:
     """Refuse an import whose ids differ from those of the program the vocabulary is for."""
-    for text in _HARD_TEXTS:
+    for text in HARD_TEXTS:
         found, theirs = tokenizer.encode(text), expected(text)
         # Of ways to cut a text that are equally likely, rounding picks one; the number of pieces and the text are the same.
         if found != theirs and not (tokenizer.algorithm == "unigram" and tokenizer.same_score(found, theirs)):
@@ -231,5 +233,5 @@ def _compare(
                 f"{path} cannot be imported exactly: {text[:40]!a} has ids {theirs[:12]} in {program} but {found[:12]} "
                 "here; please report this file"
             )
-    n_characters = sum(map(len, _HARD_TEXTS))
-    reporter.say(f"ids equal {program}'s on {len(_HARD_TEXTS)} hard texts ({n_characters:,} characters)")
+    n_characters = sum(map(len, HARD_TEXTS))
+    reporter.say(f"ids equal {program}'s on {len(HARD_TEXTS)} hard texts ({n_characters:,} characters)")

@@ -21,7 +21,7 @@ from typing import Any
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.guard import is_markup
-from groundup.tokenization.imports.byte_level import special_token
+from groundup.tokenization.imports.byte_level import added_token
 from groundup.tokenization.imports.charsmap import charsmap_steps, normalizer_of, replace_step
 from groundup.tokenization.imports.sentencepiece_file import (
     BYTE,
@@ -63,7 +63,7 @@ def sentencepiece_description(
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [special_token(id, file.pieces[id].text) for id in sorted(special)],
+        "added_tokens": [added_token(id, file.pieces[id].text) for id in sorted(special)],
         "normalizer": {"type": "Sequence", "normalizers": steps},
         "pre_tokenizer": _pre_tokenizer(file, symbols),
         "post_processor": None,

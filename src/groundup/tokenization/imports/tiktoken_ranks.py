@@ -20,7 +20,7 @@ from typing import Any
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.fast import byte_alphabet
-from groundup.tokenization.imports.byte_level import byte_level_description
+from groundup.tokenization.imports.byte_level import added_token, byte_level_description, split_by
 from groundup.tokenization.patterns import PATTERNS
 
 _END = "<|endoftext|>"
@@ -108,8 +108,8 @@ def ranks_description(
         # The special tokens' ids have gaps before them, so they must stand among the others to keep them.
         {spelled(token): rank for token, rank in ranks.items()} | names,
         merges,
-        names,
-        split_by=PATTERNS[pattern].regex,
+        [added_token(id, name) for name, id in sorted(names.items(), key=lambda item: item[1])],
+        split_by(PATTERNS[pattern].regex),
         # tiktoken looks a whole word up first, which matters where merges alone do not reach a token.
         ignore_merges=n_unreached > 0,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.fast import byte_alphabet
-from groundup.tokenization.imports.byte_level import byte_level_description, special_token
+from groundup.tokenization.imports.byte_level import GPT2_SPLIT, added_token, byte_level_description
 
 _BERT_ROLES = {
     "unk_token": "[UNK]",
@@ -59,7 +59,7 @@ def wordpiece_description(
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [special_token(vocab[name], name) for name in sorted(roles.values(), key=vocab.__getitem__)],
+        "added_tokens": [added_token(vocab[name], name) for name in sorted(roles.values(), key=vocab.__getitem__)],
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": True,
@@ -106,7 +106,8 @@ def gpt2_description(
         f"read as GPT-2's byte pairs: {len(vocab):,} tokens, {len(merges):,} merges, "
         f"{len(special)} special tokens that no merge makes{f' ({named})' if special else ''}"
     )
-    description = byte_level_description(vocab, merges, {token: vocab[token] for token in special}, split_by=None)
+    added = [added_token(vocab[token], token) for token in special]
+    description = byte_level_description(vocab, merges, added, GPT2_SPLIT)
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     config |= {role: next((name for name in names if name in special), None) for role, names in _ROLES.items()}
     return description, config | {"clean_up_tokenization_spaces": False}
