@@ -124,7 +124,8 @@ def read_config(folder: str | Path) -> ModelConfig:
         config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
-    _check_own_code(folder, code, family.to_hugging_face(config)["architectures"][0])
+    for name, place in (code or {}).items():
+        _check_own_code(folder / "config.json", name, str(place), family.to_hugging_face(config))
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
@@ -141,18 +142,18 @@ def _quantisation(settings: Any) -> str:
     return f"{method}, {bits} bits" if bits else str(method)
 
 
-def _check_own_code(folder: Path, code: Any, ours: str) -> None:
-    """Refuse a folder whose code, which is never run, is that of another model than `ours`.
+def _check_own_code(file: Path, name: str, place: str, values: dict[str, Any]) -> None:
+    """Refuse a config whose auto_map says that code, never run here, makes another model of it than `values` describe.
 
     Models that were published before transformers had their class still name the file it came from (Phi-3 does).
     """
+    [ours] = values.get("architectures", [values["model_type"]])
     family = ours.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
-    for name, place in (code or {}).items():
-        if name.startswith("AutoModel") and not str(place).rpartition(".")[2].startswith(family):
-            raise GroundupError(
-                f"{folder / 'config.json'}: auto_map names code of the model's own ({place}), which is never run here, and "
-                f"without it this would be another model; only models that are plain {ours} open"
-            )
+    if name.startswith("AutoModel") and not place.rpartition(".")[2].startswith(family):
+        raise GroundupError(
+            f"{file}: auto_map names code of the model's own ({place}), which is never run here, and without it this "
+            f"would be another model; only models that are plain {ours} open"
+        )
 
 
 @torch.no_grad()
