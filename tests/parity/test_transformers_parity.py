@@ -118,6 +118,16 @@ def test_theirs_opens_here(name: str, shard: str, tmp_path: Path, tokenizer: Tok
     assert theirs_here(name, tmp_path, tokenizer, shard) < TOLERANCE
 
 
+@pytest.mark.parametrize("name", [name for name in THEIRS if "experts" in str(THEIRS[name])])
+def test_experts_open_as_the_stacks_they_are_in_memory(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """transformers 5 writes each expert apart, as published files are, unless it is told not to."""
+    theirs = their_model(THEIRS[name])
+    theirs.save_pretrained(tmp_path, save_original_format=False)
+    tokenizer.save(tmp_path)
+    ids = tokens(20)
+    assert difference(our_logits(tmp_path, ids), their_logits(theirs, ids)) < TOLERANCE
+
+
 def test_the_cases_cover_every_family() -> None:
     known_elsewhere = {name: module for name, module in model_types().items() if not name.startswith("groundup_")}
     assert {config.architecture for config in OURS.values()} == set(known_elsewhere.values())

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.fused_experts import ExpertsApart
 from groundup.checkpoints.gguf_file import open_gguf
 from groundup.checkpoints.hub import download, is_hub_name
 from groundup.checkpoints.llama2c import open_llama2c
@@ -92,7 +93,10 @@ def open_source(path: Path, tokenizer: str | Path | None = None) -> ModelSource:
     if path.suffix == ".gguf":
         source = open_gguf(path)
         return source if tokenizer is None else replace(source, tokenizer=open_tokenizer(tokenizer))
-    return ModelSource(path, read_config(path), open_tokenizer(tokenizer or path), TensorFiles(path))
+    config = read_config(path)
+    fused = architecture(config.architecture).weights(config).fused
+    tensors = ExpertsApart(TensorFiles(path), fused) if fused else TensorFiles(path)
+    return ModelSource(path, config, open_tokenizer(tokenizer or path), tensors)
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -124,8 +128,9 @@ def read_config(folder: str | Path) -> ModelConfig:
         config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
-    for name, place in (code or {}).items():
-        _check_own_code(folder / "config.json", name, str(place), family.to_hugging_face(config))
+    # An architecture that only Groundup knows names no class.
+    [ours] = family.to_hugging_face(config).get("architectures", [config.architecture])
+    _check_own_code(folder, code, ours)
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
@@ -142,18 +147,18 @@ def _quantisation(settings: Any) -> str:
     return f"{method}, {bits} bits" if bits else str(method)
 
 
-def _check_own_code(file: Path, name: str, place: str, values: dict[str, Any]) -> None:
-    """Refuse a config whose auto_map says that code, never run here, makes another model of it than `values` describe.
+def _check_own_code(folder: Path, code: Any, ours: str) -> None:
+    """Refuse a folder whose code, which is never run, is that of another model than `ours`.
 
     Models that were published before transformers had their class still name the file it came from (Phi-3 does).
     """
-    [ours] = values.get("architectures", [values["model_type"]])
     family = ours.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
-    if name.startswith("AutoModel") and not place.rpartition(".")[2].startswith(family):
-        raise GroundupError(
-            f"{file}: auto_map names code of the model's own ({place}), which is never run here, and without it this "
-            f"would be another model; only models that are plain {ours} open"
-        )
+    for name, place in (code or {}).items():
+        if name.startswith("AutoModel") and not str(place).rpartition(".")[2].startswith(family):
+            raise GroundupError(
+                f"{folder / 'config.json'}: auto_map names code of the model's own ({place}), which is never run here, and "
+                f"without it this would be another model; only models that are plain {ours} open"
+            )
 
 
 @torch.no_grad()
