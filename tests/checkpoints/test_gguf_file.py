@@ -25,8 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(["the quick brown fox jumps over the lazy dog. " * 20], vocab_size=280)
     config = config_for_size("d2", 288, 64, "llama", tie_embeddings=False, **SIZES)
     model = build_model(config)
+    generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
-        parameter.data.normal_(generator=torch.Generator().manual_seed(parameter.numel()))
+        parameter.data.normal_(generator=generator)
     save_model(place, model, tokenizer)
     return place
 
