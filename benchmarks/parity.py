@@ -29,7 +29,7 @@ over all positions of three rows; the logits themselves spread over units. The t
 - **opened**: a folder written by the one, opened by the other.
 - **decoding**: token by token, each side with its own cache, against the other's logits.
 - **saved back**: loaded here, saved here, opened by transformers: against transformers' logits for the first folder.
-- **greedy**: tokens written alike by both engines, of {n_new}.
+- **greedy**: tokens written alike, of {n_new}: here with the cache, there without.
 
 Written by `python benchmarks/parity.py`; `tests/parity/test_matrix.py` checks that no case is missing.
 

@@ -140,3 +140,18 @@ def test_the_real_model_as_a_folder_in_transformers(shared_data: Path, tmp_path:
     found = gu.verify_with_transformers(tmp_path / "stories", [STORY])
     assert found.ids_equal and found.max_logit_difference < 1e-4
     assert gu.load(tmp_path / "stories").generate("", temperature=0, max_new_tokens=40).startswith(STORY)
+
+
+@pytest.mark.shared_data
+def test_the_real_model_knows_stories_and_nothing_else(shared_data: Path) -> None:
+    """Its makers state a validation loss of 1.297 nats a token (tinyllamas, stories260K)."""
+    model = gu.load(shared_data / "models" / "stories260K.bin")
+    texts = {
+        "stories": (shared_data / "corpora" / "tinystories_cased_944k.txt").read_text()[:8000],
+        "encyclopedia": (shared_data / "corpora" / "wikitext2_test.txt").read_text()[:8000],
+    }
+    loss = {
+        name: -score.log_likelihood / len(score.ids) for name, text in texts.items() if (score := model.score(text))
+    }
+    assert loss["stories"] == pytest.approx(1.297, abs=0.25)
+    assert loss["encyclopedia"] > 2.5
