@@ -31,6 +31,7 @@ from groundup.models.layers.attention import Attend
 from groundup.models.layers.experts import Experts
 from groundup.models.layers.recurrent import Recurrent
 from groundup.models.layers.scan import SelectiveScan
+from groundup.models.layers.ssd import StateSpaceDual
 from groundup.tokenization.training import train_tokenizer
 
 VOCAB, CONTEXT = 300, 24
@@ -263,6 +264,7 @@ def compute_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attend, "forward", reference_attend)
     monkeypatch.setattr(Recurrent, "run", reference_run)
     monkeypatch.setattr(SelectiveScan, "forward", SelectiveScan.reference)
+    monkeypatch.setattr(StateSpaceDual, "forward", StateSpaceDual.reference)
 
 
 @pytest.mark.parametrize("length", [CONTEXT, 10])

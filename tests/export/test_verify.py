@@ -73,7 +73,8 @@ def test_other_texts_may_be_given(folder, tokenizer):
 
 def test_a_config_that_means_another_model_elsewhere_is_found(folder, monkeypatch):
     """Their side reads a norm of another epsilon, as if one side had misread the config."""
-    name = "rms_norm_eps" if "rms_norm_eps" in read_json(folder / "config.json") else "layer_norm_epsilon"
+    names = ("rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps")
+    name = next(name for name in names if name in read_json(folder / "config.json"))
     original = transformers.AutoModelForCausalLM.from_pretrained
 
     def misread(place, **options):

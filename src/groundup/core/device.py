@@ -220,6 +220,7 @@ def doctor() -> list[Check]:
         ("transformers", "verify", "checks that an exported model gives the same numbers elsewhere"),
         ("gigabpe", "fast", "byte-pair tokenizers trained 3 times faster or more, with pyarrow; equal merges"),
         ("gigatoken", "fast", "text encoded 5 times faster or more, with equal ids"),
+        ("mamba_ssm", "", "mamba and mamba2 scan by their CUDA kernels on a GPU, instead of chunk by chunk"),
         ("tensorboard", "", "shows the curves of several runs side by side: tensorboard --logdir runs"),
     ):
         found = importlib.util.find_spec(library) is not None

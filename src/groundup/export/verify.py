@@ -114,6 +114,7 @@ def _compare_greedy(folder: Path, model: Any, their_model: Any, ids: list[int]) 
     prompt = ids[: model.config.context_length - n_new]
     [ours] = generate_ids(model, [prompt], SamplingSettings(temperature=0, max_new_tokens=n_new))
     plain = type(their_model.generation_config)(max_new_tokens=n_new, do_sample=False, pad_token_id=0)
+    their_model.generation_config.eos_token_id = None  # else it would end where a random model happens to say so
     inputs = torch.tensor([prompt])
     output = their_model.generate(inputs, attention_mask=torch.ones_like(inputs), generation_config=plain)
     theirs = output[0, len(prompt) :].tolist()

@@ -10,7 +10,7 @@ Shapes: B batch, T tokens, D d_model, E d_inner, N d_state, R dt_rank.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pydantic
 import torch
@@ -18,40 +18,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundup.models import mamba_files
-from groundup.models.base import LanguageModel, ModelConfig, Reading
-from groundup.models.initialization import initialize
+from groundup.models.base import Reading
 from groundup.models.layers.convolution import CausalConvolution
 from groundup.models.layers.linear import Linear, linear
 from groundup.models.layers.norm import RMSNorm
 from groundup.models.layers.scan import SelectiveScan
+from groundup.models.mamba_network import MambaBlock, MambaConfig, MambaModel, first_step_biases
 from groundup.models.sizes import Dial
-from groundup.models.state import RecurrentState
 from groundup.models.weights import ForeignConfig, WeightTable
 
 
-class Config(ModelConfig):
-    """Sizes of a Mamba model; `context_length` is how far training looks back, not a limit."""
+class Config(MambaConfig):
+    """Sizes of a Mamba model."""
 
     architecture: Literal["mamba"] = "mamba"  # pyright: ignore[reportIncompatibleVariableOverride]
-    norm_eps: float = pydantic.Field(1e-5, gt=0, description="added to the mean square before its root is taken")
-    expand: int = pydantic.Field(2, ge=1, description="channels the scan works on, for each number of a token's vector")
     d_state: int = pydantic.Field(16, ge=1, description="numbers a channel remembers")
-    d_conv: int = pydantic.Field(4, ge=1, description="tokens the convolution mixes")
     dt_rank: int = pydantic.Field(ge=1, description="numbers from which a token's steps are made")
-    bias: bool = pydantic.Field(False, description="whether the input and output matrices have biases")
-    conv_bias: bool = pydantic.Field(True, description="whether the convolution has a bias")
-    residual_in_fp32: bool = pydantic.Field(
-        True, description="whether blocks are summed up in fp32 whatever they compute in"
-    )
 
     @property
-    def d_inner(self) -> int:
-        """Channels the scan works on."""
-        return self.expand * self.d_model
+    def d_window(self) -> int:
+        return self.d_inner
 
-    @property
-    def max_length(self) -> int | None:
-        return None
+    def memory_shape(self) -> tuple[int, ...]:
+        return self.d_state, self.d_inner
 
     def matrix_parameters(self) -> int:
         selection = self.d_inner * (self.dt_rank + 2 * self.d_state) + self.dt_rank * self.d_inner
@@ -63,18 +52,13 @@ class Config(ModelConfig):
         biases = self.bias * (2 * self.d_inner + self.d_model)
         return self.n_layers * (self.d_model + convolution + scan + biases) + self.d_model
 
-    def state_bytes(self, n_tokens: int, dtype: torch.dtype = torch.float32) -> int:
-        window = (self.d_conv - 1) * dtype.itemsize
-        return self.n_layers * self.d_inner * (window + self.d_state * torch.float32.itemsize)
 
-
-class Block(nn.Module):
-    """The mixer reads a normalised copy of the residual stream and adds to it."""
+class Block(MambaBlock):
+    """The selective state space mixer."""
 
     def __init__(self, config: Config, layer: int) -> None:
-        super().__init__()
-        self.layer, self.sizes = layer, (config.dt_rank, config.d_state, config.d_state)
-        self.norm = RMSNorm(config.d_model, config.norm_eps)
+        super().__init__(config, layer)
+        self.sizes = (config.dt_rank, config.d_state, config.d_state)
         self.input = Linear(config.d_model, 2 * config.d_inner, config.bias)
         self.convolution = CausalConvolution(config.d_inner, config.d_conv, config.conv_bias)
         self.selection = Linear(config.d_inner, sum(self.sizes))
@@ -96,18 +80,13 @@ class Block(nn.Module):
         self.rate_log.copy_(torch.arange(1, n_state + 1).float().log().expand(n_inner, -1))
         self.skip.fill_(1.0)
         assert self.step.bias is not None
-        self.step.bias.copy_(mamba_files.first_step_biases(n_inner, generator))
+        self.step.bias.copy_(first_step_biases(n_inner, generator))
 
-    def forward(self, x_BTD: Tensor, reading: Reading) -> Tensor:
-        return x_BTD + self.mix(self.norm(x_BTD).to(reading.dtype), reading)
-
-    def mix(self, x_BTD: Tensor, reading: Reading) -> Tensor:
-        """What the block adds."""
-        state = reading.state if isinstance(reading.state, RecurrentState) else None
-        window, memory = (None, None) if state is None else (state.tensors[name][self.layer] for name in STATE)
+    def mix(
+        self, x_BTD: Tensor, window: Tensor | None, memory: Tensor | None, reading: Reading
+    ) -> tuple[Tensor, Tensor, Tensor]:
         packed = reading.document_ids_BT is not None
         positions_BT = reading.positions_BT if packed else None
-
         channels_BTE, gate_BTE = self.input(x_BTD).chunk(2, dim=-1)
         channels_BTE, window = self.convolution(channels_BTE, window, positions_BT)
         channels_BTE = F.silu(channels_BTE).to(x_BTD.dtype)
@@ -119,53 +98,15 @@ class Block(nn.Module):
         fresh_BT = reading.positions_BT == 0 if packed else None
         y_BTE, memory = self.scan(channels_BTE, step_BTE, rate_NE, b_BTN, c_BTN, memory, fresh_BT)
         y_BTE = (y_BTE + channels_BTE.float() * self.skip.float()) * F.silu(gate_BTE.float())
-        if state is not None:
-            state.put(STATE[0], self.layer, window)
-            state.put(STATE[1], self.layer, memory)
-        return self.output(y_BTE.to(x_BTD.dtype))
+        return self.output(y_BTE.to(x_BTD.dtype)), window, memory
 
 
-STATE = ("window", "memory")  # what a row keeps: [L, B, K - 1, E] and, always in fp32, [L, B, N, E]
-
-
-class Model(LanguageModel):
+class Model(MambaModel):
     """A Mamba language model; see `LanguageModel` for what it does."""
-
-    writing: ClassVar[tuple[str, ...]] = ("output",)
-
-    config: Config
 
     def __init__(self, config: Config) -> None:
         blocks = (Block(config, layer) for layer in range(config.n_layers))
         super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps))
-
-    def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
-        hidden_BTD = super().embed(tokens_BT, reading)
-        return hidden_BTD.float() if self.config.residual_in_fp32 else hidden_BTD
-
-    def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim == 2 and not name.endswith("rate_log")
-
-    def initialize(self, seed: int) -> None:
-        """Fill the weights as in initialization.py, those of the scan as the blocks say."""
-        initialize(self, seed)
-        generator = torch.Generator().manual_seed(seed)
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            block.initialize(generator)
-
-    def empty_state(
-        self, batch_size: int, max_length: int | None, dtype: torch.dtype, device: torch.device
-    ) -> RecurrentState:
-        """No token in the convolution's window, nothing remembered."""
-        config = self.config
-        window = (config.n_layers, batch_size, config.d_conv - 1, config.d_inner)
-        memory = (config.n_layers, batch_size, config.d_state, config.d_inner)
-        tensors = {
-            STATE[0]: torch.zeros(window, dtype=dtype, device=device),
-            STATE[1]: torch.zeros(memory, device=device),
-        }
-        return RecurrentState(tensors, [0] * batch_size, max_length)
 
 
 def derived_sizes(dial: Dial) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Mamba and Mamba 2 share in the files other tools read, and how both begin.
+"""What Mamba and Mamba 2 share in the files other tools read.
 
 Sources: the `config.json` and `model.safetensors` of the published models (state-spaces/mamba-130m-hf and its kin), and
 the configuration classes of transformers 5.
@@ -6,51 +6,20 @@ the configuration classes of transformers 5.
 
 from __future__ import annotations
 
-import math
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-from torch import Tensor
-
+from groundup.models.mamba_network import MambaConfig
 from groundup.models.weights import ForeignConfig, Row, WeightTable, eos_ids, eos_value
 
 # Published files do not say how long the texts of training were: 2,048 tokens (Gu and Dao 2023, section 4.2).
 TRAINED_ON = 2048
 
-# How a new model begins, how fast it runs and in which pieces, and names of the first training code.
+# How a new model begins, how fast it runs and in which pieces, and names of the first training code. Files of Mamba 2 say
+# norm_before_gate true, yet were trained, and are read by all, with the gate before the norm.
 WITHOUT_EFFECT = """
-    time_step_min time_step_max time_step_floor time_step_scale time_step_init_scheme rescale_prenorm_residual
+    norm_before_gate time_step_min time_step_max time_step_floor time_step_scale time_step_init_scheme rescale_prenorm_residual
     use_mambapy use_associative_scan chunk_size fused_add_norm pad_vocab_size_multiple ssm_cfg
 """
-
-SHORTEST_STEP, LONGEST_STEP = 1e-3, 1e-1
-
-
-class Sizes(Protocol):
-    """The settings both have."""
-
-    vocab_size: int
-    context_length: int
-    d_model: int
-    expand: int
-    n_layers: int
-    d_state: int
-    d_conv: int
-    bias: bool
-    conv_bias: bool
-    residual_in_fp32: bool
-    tie_embeddings: bool
-    norm_eps: float
-    bos_id: int | None
-    eos_ids: tuple[int, ...]
-    pad_id: int | None
-
-
-def first_step_biases(n: int, generator: torch.Generator) -> Tensor:
-    """Biases that make steps between the shortest and the longest, evenly in their logarithm: softplus inverted."""
-    low, high = math.log(SHORTEST_STEP), math.log(LONGEST_STEP)
-    steps = torch.exp(low + (high - low) * torch.rand(n, generator=generator))
-    return steps + torch.log(-torch.expm1(-steps))
 
 
 def table(rows: dict[str, str], *, bias: bool, conv_bias: bool) -> WeightTable:
@@ -98,7 +67,7 @@ def sizes_from(settings: ForeignConfig, *, d_state: int, tied: bool) -> dict[str
     }
 
 
-def sizes_to(config: Sizes) -> dict[str, Any]:
+def sizes_to(config: MambaConfig) -> dict[str, Any]:
     """The inverse of `sizes_from`. The context's length is ours alone; transformers carries it along unread."""
     return {
         "vocab_size": config.vocab_size,

@@ -43,7 +43,11 @@ def test_two_matrices(bend, bias) -> None:
 
 def test_gates() -> None:
     x = torch.randn(3, 5)
-    for layer, bend in ((SwiGLU(5, 7), lambda x: x * torch.sigmoid(x)), (Gated(5, 7, exact_gelu), F.gelu), (Gated(5, 7, gelu), gelu)):
+    for layer, bend in (
+        (SwiGLU(5, 7), lambda x: x * torch.sigmoid(x)),
+        (Gated(5, 7, exact_gelu), F.gelu),
+        (Gated(5, 7, gelu), gelu),
+    ):
         filled(layer)
         inner = bend(x @ layer.gate.weight.T) * (x @ layer.up.weight.T)
         torch.testing.assert_close(layer(x), inner @ layer.down.weight.T)

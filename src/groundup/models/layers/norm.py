@@ -32,6 +32,23 @@ class RMSNorm(nn.Module):
         return f"{self.weight.shape[0]}, eps={self.eps}"
 
 
+class GatedRMSNorm(RMSNorm):
+    """RMSNorm of `x * silu(gate)`, each group of channels by itself; gives the dtype of the gate.
+
+    So that a scan's output has one scale whatever it remembered (Dao and Gu 2024, "Transformers are SSMs", section 7.1);
+    groups, so that they can be computed apart.
+    """
+
+    def __init__(self, width: int, n_groups: int, eps: float) -> None:
+        super().__init__(width, eps)
+        self.n_groups = n_groups
+
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        groups = (x.float() * F.silu(gate.float())).unflatten(-1, (self.n_groups, -1))
+        normalised = F.rms_norm(groups, groups.shape[-1:], eps=self.eps).flatten(-2)
+        return (normalised * self.weight.float()).to(gate.dtype)
+
+
 class LayerNorm(nn.Module):
     """`(x - mean) / sqrt(variance + eps) * weight + bias` over the last axis; keeps shape and dtype."""
 
