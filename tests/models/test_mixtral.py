@@ -96,3 +96,13 @@ def test_evaluation_has_no_balance_loss() -> None:
     plain, penalised = loss_and_gradients(0.0, training=False), loss_and_gradients(0.5, training=False)
     for one, other in zip(plain[2], penalised[2], strict=True):
         torch.testing.assert_close(one, other, atol=0, rtol=0)
+
+
+def test_a_training_step_is_one_graph() -> None:
+    """Routing depends on the data; the compiler must not have to stop for it, nor for the balance loss."""
+    model = build_model(config_for_size("d1", 50, 16, "mixtral", d_model=64), 1).train()
+    whole = torch.compile(next_token_loss, dynamic=False, fullgraph=True, backend="aot_eager")
+    parameters = list(model.parameters())
+    wanted = torch.autograd.grad(next_token_loss(model, batch()), parameters)  # pyright: ignore[reportArgumentType]
+    found = torch.autograd.grad(whole(model, batch()), parameters)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)

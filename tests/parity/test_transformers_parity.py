@@ -128,6 +128,17 @@ def test_experts_open_as_the_stacks_they_are_in_memory(name: str, tmp_path: Path
     assert difference(our_logits(tmp_path, ids), their_logits(theirs, ids)) < TOLERANCE
 
 
+def test_the_balance_loss_of_a_layer_is_theirs() -> None:
+    from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+    from groundup.models.layers.experts import imbalance
+
+    logits = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
+    chosen = logits.topk(3).indices.flatten()
+    ours = imbalance(logits.softmax(-1), torch.bincount(chosen, minlength=6).cumsum(0))
+    torch.testing.assert_close(ours, load_balancing_loss_func((logits,), num_experts=6, top_k=3))
+
+
 def test_the_cases_cover_every_family() -> None:
     known_elsewhere = {name: module for name, module in model_types().items() if not name.startswith("groundup_")}
     assert {config.architecture for config in OURS.values()} == set(known_elsewhere.values())
