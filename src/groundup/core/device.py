@@ -218,6 +218,8 @@ def doctor() -> list[Check]:
         ("datatrove", "scale", "prepares text on a slurm cluster"),
         ("huggingface_hub", "hub", "opens published models and data sets by their name"),
         ("transformers", "verify", "checks that an exported model gives the same numbers elsewhere"),
+        ("gguf", "gguf", "opens and writes GGUF files, llama.cpp's"),
+        ("xllamacpp", "gguf", "runs a GGUF file just written in llama.cpp, and compares"),
         ("gigabpe", "fast", "byte-pair tokenizers trained 3 times faster or more, with pyarrow; equal merges"),
         ("gigatoken", "fast", "text encoded 5 times faster or more, with equal ids"),
         ("mamba_ssm", "", "mamba and mamba2 scan by their CUDA kernels on a GPU, instead of chunk by chunk"),

@@ -60,7 +60,7 @@ def compare_with_llama_cpp(
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise missing_extra("xllamacpp", "gguf", "comparing the file with llama.cpp (--no-verify leaves it out)")
-    reporter.say("compared    with llama.cpp, which runs the file now")
+    reporter.say("running     the file in llama.cpp, to compare")
     tokenizer = source.tokenizer
     names = [tokenizer.token_of(id) for id in sorted(tokenizer.special_ids)[:3]]
     texts = [text for text in (*TEXTS, *HARD_TEXTS, *(f"a {name} b" for name in names)) if text]

@@ -118,7 +118,7 @@ def gguf_from_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]
         fields[f"{_KEY}model"] = "gpt2"
         fields[f"{_KEY}pre"] = _pre_tokenizer_name(description)
         fields[f"{_KEY}merges"] = [f"{left} {right}" for left, right in merge_pairs(model)]
-    elif model["type"] == "BPE" and model.get("byte_fallback") and tokenizer.spelling:
+    elif tokenizer.algorithm == "bpe" and model.get("byte_fallback") and tokenizer.spelling:
         fields[f"{_KEY}model"], fields[f"{_KEY}pre"] = "llama", "default"
         fields[f"{_KEY}scores"] = _scores(description, tokens)
         fields[f"{_KEY}add_space_prefix"] = _puts_space_first(description)
