@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groundup.checkpoints.importing import import_model
     from groundup.checkpoints.tokenizer_folder import open_tokenizer
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
@@ -62,6 +63,7 @@ _HOME = {
     "compare_tokenizers": "inspect.tokenizer_comparison",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
+    "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
@@ -96,6 +98,7 @@ __all__ = [
     "compare_tokenizers",
     "export_gguf",
     "extend_vocabulary",
+    "import_model",
     "import_tokenizer",
     "inspect_corpus",
     "load",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import Any
 
 import pytest
 import torch
@@ -326,13 +330,16 @@ def test_hub_models_come_as_safetensors_only(monkeypatch: pytest.MonkeyPatch, tm
     hub = pytest.importorskip("huggingface_hub")
     asked = {}
 
-    def download(name: str, allow_patterns: list[str]) -> str:
-        asked[name] = allow_patterns
+    def download(name: str, **settings: Any) -> str:
+        asked[name] = settings
         return str(tmp_path)
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert resolve_model("some-org/some.model-1B") == tmp_path
-    (patterns,) = asked.values()
+    assert asked["some-org/some.model-1B"]["revision"] is None
+    assert resolve_model("some-org/some.model-1B@refs/pr/3") == tmp_path
+    assert asked["some-org/some.model-1B"]["revision"] == "refs/pr/3"
+    patterns = asked["some-org/some.model-1B"]["allow_patterns"]
     assert "*.safetensors" in patterns
     assert not any(pattern.endswith(("bin", "py", "*")) for pattern in patterns)
 
@@ -355,3 +362,111 @@ def test_the_hub_library_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     with pytest.raises(GroundupError, match=r"groundup\[hub\]"):
         resolve_model("some-org/some-model")
+
+
+OFFLINE = """
+import sys
+from groundup.checkpoints.model_folder import load_model, resolve_model
+from groundup.core.errors import GroundupError
+for name in sys.argv[1:]:
+    try:
+        print(load_model(resolve_model(name))[0].n_parameters())
+    except GroundupError as error:
+        print(error)
+"""
+
+
+def test_a_copy_in_the_hub_cache_opens_without_network(saved: Path, model: LanguageModel, tmp_path: Path) -> None:
+    """The cache as huggingface_hub lays it out: a branch names a commit, whose files lie in a snapshot."""
+    pytest.importorskip("huggingface_hub")
+    commit, place = "0123456789abcdef0123456789abcdef01234567", tmp_path / "models--some-org--mine"
+    shutil.copytree(saved, place / "snapshots" / commit)
+    for branch in ("main", "v1.0"):
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / branch).write_text(commit)
+    names = ["some-org/mine", "some-org/mine@v1.0", f"some-org/mine@{commit}", "some-org/mine@v2.0", "some-org/other"]
+    settings = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", OFFLINE, *names], capture_output=True, text=True, env=settings)
+    *opened, no_revision, no_model = done.stdout.splitlines()
+    assert opened == [str(model.n_parameters())] * 3, done.stderr
+    assert "there is no file or folder some-org/mine@v2.0 here" in no_revision
+    assert "there is no file or folder some-org/other here" in no_model
+    assert all("download the model on another machine and give its folder" in line for line in (no_revision, no_model))
+
+
+# ---- what other people's folders say
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quant_method": "awq", "bits": 4}, "awq, 4 bits"),
+        ({"quant_method": "gptq", "bits": 8}, "gptq, 8 bits"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
+        ({"load_in_8bit": True}, "load_in_8bit"),
+    ],
+)
+def test_quantised_weights_are_refused_with_what_to_use(folder: Path, settings: dict, words: str) -> None:
+    change_config(folder, quantization_config=settings)
+    message = refused(folder)
+    assert f"quantised ({words}, in quantization_config)" in message
+    assert "the model's original" in message and "GGUF" in message
+
+
+def test_code_in_a_folder_is_never_run(folder: Path) -> None:
+    evil = "raise SystemExit('this ran')"
+    for name in ("modeling_mine.py", "configuration_mine.py", "conftest.py", "__init__.py"):
+        (folder / name).write_text(evil)
+    change_config(folder, auto_map={"AutoModelForCausalLM": "modeling_mine.MineForCausalLM"})
+    assert "auto_map names code of the model's own (modeling_mine.MineForCausalLM), which is never run" in refused(
+        folder
+    )
+    change_config(folder, model_type="mine")
+    assert "unknown model_type 'mine'" in refused(folder) and "named in auto_map, which is never run" in refused(folder)
+    # Older files of models that have a class of that name in transformers still name where it came from.
+    change_config(folder, model_type="qwen3", auto_map={"AutoModelForCausalLM": "modeling_qwen3.Qwen3ForCausalLM"})
+    assert load_model(folder)[0].config.architecture == "qwen3"
+
+
+def test_special_tokens_beyond_the_model_are_no_harm(model: LanguageModel, saved: Path, folder: Path) -> None:
+    """As in Gemma 3 1B, whose tokenizer has one more id, for images, than the model has rows."""
+    values = read_json(folder / "tokenizer.json")
+    first = max(token["id"] for token in values["added_tokens"])
+    for id in range(max(first, *values["model"]["vocab"].values()) + 1, 301):
+        values["added_tokens"].append(values["added_tokens"][0] | {"id": id, "content": f"<beyond{id}>"})
+    write_json(folder / "tokenizer.json", values)
+    loaded, tokenizer = load_model(folder)
+    assert (tokenizer.vocab_size, loaded.config.vocab_size) == (301, 300)
+    assert max(tokenizer.encode("text with <beyond300> in it")) < 300
+    values["added_tokens"][-1]["special"] = False
+    write_json(folder / "tokenizer.json", values)
+    assert "tokenizer has 301 ids but the model only 300" in refused(folder)
+
+
+def test_a_folder_without_tokenizer_json_opens(saved: Path, folder: Path, tokenizer: Tokenizer) -> None:
+    """GPT-2's two files, as older folders have them, with tokens, roles and a template named beside them."""
+    values = read_json(saved / "tokenizer.json")
+    vocab = {token: id for token, id in values["model"]["vocab"].items()}
+    write_json(folder / "vocab.json", vocab)
+    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in values["model"]["merges"]]
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    (folder / "tokenizer.json").unlink()
+    ids = {"<|end|>": len(vocab), "<|user|>": len(vocab) + 1}
+    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
+    beside = {
+        "tokenizer_class": "GPT2Tokenizer",
+        "eos_token": "<|end|>",
+        "chat_template": "{% for m in messages %}<|user|>{{ m['content'] }}<|end|>{% endfor %}",
+        "added_tokens_decoder": {str(id): {"content": token} | flags for token, id in ids.items()},
+    }
+    write_json(folder / "tokenizer_config.json", beside)
+    _, opened = load_model(folder)
+    assert opened.id_of("<|user|>") == ids["<|user|>"] and opened.eos_id == ids["<|end|>"]
+    assert opened.config["chat_template"] == beside["chat_template"]
+    assert opened.decode(opened.encode("a folder is")) == "a folder is"
+    beside["added_tokens_decoder"] = {str(len(vocab) + 7): {"content": "<|end|>"} | flags}
+    write_json(folder / "tokenizer_config.json", beside)
+    assert f"'<|end|>' is to have the id {len(vocab) + 7}, but the vocabulary gives it [{len(vocab)}]" in refused(
+        folder
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import click
+import pytest
 from click.testing import CliRunner
 
 from groundup.cli._options import config_from, config_options
 from groundup.cli.data_show import command as data_show
+from groundup.core.errors import GroundupError
 from groundup.pretraining.config import PretrainConfig
 
 
@@ -44,3 +46,16 @@ def test_flags_replace_the_mixture_of_a_file(tmp_path):
 
 def test_help_says_how_a_source_is_written():
     assert "NAME=FOLDER:WEIGHT" in CliRunner().invoke(data_show, ["--help"]).output
+
+
+def test_a_mapping_is_a_flag_of_names_and_values_and_joins_that_of_a_file(tmp_path):
+    flags = ("--model", "window=64", "--model", "qk_norm=true", "--model", "positions=none")
+    assert chosen(*flags).model == {"window": 64, "qk_norm": True, "positions": "none"}
+    assert chosen("--seed", "3").model == {}
+    file = tmp_path / "run.yaml"
+    file.write_text("model: {window: 5, norm: layer}\n")
+    assert config_from(PretrainConfig, file, {"model": {"window": 7}}).model == {"window": 7, "norm": "layer"}
+    with pytest.raises(GroundupError, match="--model window: write NAME=VALUE"):
+        chosen("--model", "window")
+    with pytest.raises(GroundupError, match="--model"):
+        chosen("--model", "window={")

@@ -49,6 +49,9 @@ def test_the_tutorial_works_as_written(tmp_path: Path):
     verified = next(text for command, text in outputs.items() if command.startswith("groundup verify"))
     difference = float(re.search(r"max \|logit difference\| (\S+)", verified)[1])  # type: ignore[index]
     assert difference < 1e-4
+    steps = next(text for command, text in outputs.items() if command.startswith("groundup inspect mechanisms --html"))
+    for context in ("0.4419 0.6515 0.5683", "0.3061 0.8210"):  # as the tutorial and the textbook print them
+        assert context in steps and context in (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     assert (tmp_path / "runs/first/report.html").stat().st_size > 10_000
     assert (tmp_path / "attention.html").stat().st_size > 5_000
 

@@ -84,25 +84,45 @@ def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).abs().max())
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_ours_opens_in_transformers(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+def ours_there(name: str, folder: Path, tokenizer: Tokenizer) -> float:
+    """How far the logits of a model of ours are from those transformers gives for its folder."""
     model = build_model(OURS[name]).eval()
     scatter(model)
-    save_model(tmp_path / "model", model, tokenizer)
-    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model", output_loading_info=True)
+    save_model(folder, model, tokenizer)
+    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    assert sum(p.numel() for p in theirs.parameters()) == model.n_parameters()
     ids = tokens(OURS[name].context_length)
     with torch.no_grad():
-        assert difference(model(ids), their_logits(theirs, ids)) < TOLERANCE
-    assert sum(p.numel() for p in theirs.parameters()) == model.n_parameters()
+        return difference(model(ids), their_logits(theirs, ids))
+
+
+def theirs_here(name: str, folder: Path, tokenizer: Tokenizer, shard: str = "5GB") -> float:
+    """How far our logits are from those of the model of theirs whose folder we open."""
+    theirs = their_model(THEIRS[name])
+    theirs.save_pretrained(folder, max_shard_size=shard)
+    assert (folder / "model.safetensors.index.json").exists() == (shard != "5GB")
+    tokenizer.save(folder)
+    ids = tokens(20)
+    return difference(our_logits(folder, ids), their_logits(theirs, ids))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_opens_in_transformers(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    assert ours_there(name, tmp_path / "model", tokenizer) < TOLERANCE
 
 
 @pytest.mark.parametrize("shard", ["5GB", "40KB"])
 @pytest.mark.parametrize("name", THEIRS)
 def test_theirs_opens_here(name: str, shard: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    assert theirs_here(name, tmp_path, tokenizer, shard) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", [name for name in THEIRS if "experts" in str(THEIRS[name])])
+def test_experts_open_as_the_stacks_they_are_in_memory(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """transformers 5 writes each expert apart, as published files are, unless it is told not to."""
     theirs = their_model(THEIRS[name])
-    theirs.save_pretrained(tmp_path, max_shard_size=shard)
-    assert (tmp_path / "model.safetensors.index.json").exists() == (shard != "5GB")
+    theirs.save_pretrained(tmp_path, save_original_format=False)
     tokenizer.save(tmp_path)
     ids = tokens(20)
     assert difference(our_logits(tmp_path, ids), their_logits(theirs, ids)) < TOLERANCE
@@ -114,13 +134,12 @@ def test_the_cases_cover_every_family() -> None:
     assert {settings["model_type"] for settings in THEIRS.values()} == set(known_elsewhere)
 
 
-@pytest.mark.parametrize("name", THEIRS)
-def test_decoding_token_by_token_matches_transformers(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
-    """Each with its own cache; scaled rotary positions pass the length trained on first while they decode."""
+def decoding(name: str, folder: Path, tokenizer: Tokenizer) -> float:
+    """How far apart the logits are when both read token by token, each with its own cache."""
     theirs = their_model(THEIRS[name])
-    theirs.save_pretrained(tmp_path)
-    tokenizer.save(tmp_path)
-    model, _ = load_model(tmp_path)
+    theirs.save_pretrained(folder)
+    tokenizer.save(folder)
+    model, _ = load_model(folder)
     ids, state, cache = tokens(20), model.new_state(3), None
     cuts = (0, 5, *range(6, 21))
     ours, wanted = [], []
@@ -132,7 +151,13 @@ def test_decoding_token_by_token_matches_transformers(name: str, tmp_path: Path,
                 wanted.append(step.logits)
                 cache = step.past_key_values
     wanted = wanted or [their_logits(theirs, ids)]
-    assert difference(torch.cat(ours, dim=1), torch.cat(wanted, dim=1)) < TOLERANCE
+    return difference(torch.cat(ours, dim=1), torch.cat(wanted, dim=1))
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_decoding_token_by_token_matches_transformers(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    """Scaled rotary positions pass the length trained on first while they decode."""
+    assert decoding(name, tmp_path, tokenizer) < TOLERANCE
 
 
 def test_transformers_opens_ours_without_our_code(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -99,6 +99,45 @@ def test_stacks_are_cut_without_changing_a_step(monkeypatch):
     torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("elements", [1, 1 << 20])
+def test_a_stack_of_experts_moves_as_its_matrices_would_alone(monkeypatch, elements):
+    monkeypatch.setattr("groundup.training.optimizers.STACK_ELEMENTS", elements)
+    generator = torch.Generator().manual_seed(0)
+    # Two shapes that lie differently but share a stack, and a matrix of the same shape that does not.
+    stacks = [
+        ("tall", torch.randn(3, 16, 8, generator=generator)),
+        ("wide", torch.randn(3, 8, 16, generator=generator)),
+    ]
+    stacks += [("matrix", torch.randn(8, 16, generator=generator))]
+    together = [(name, torch.nn.Parameter(tensor.clone())) for name, tensor in stacks]
+    apart = [
+        (f"{name}{i}", torch.nn.Parameter(matrix.clone()))
+        for name, tensor in stacks
+        for i, matrix in enumerate(tensor if tensor.ndim == 3 else tensor[None])
+    ]
+    settings = OptimizerSettings(0.1, 0, 0, 0, weight_decay=0.1)
+    one, other = Muon(together, settings), Muon(apart, settings)
+    for step in range(3):
+        for _, parameter in together:
+            parameter.grad = torch.sin(torch.arange(parameter.numel()) * (step + 1.0)).view_as(parameter)
+        gradients = [g for _, p in together for g in (p.grad if p.ndim == 3 else p.grad[None])]
+        for (_, parameter), gradient in zip(apart, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        one.step()
+        other.step()
+    matrices = [m for _, p in together for m in (p if p.ndim == 3 else p[None])]
+    for matrix, (name, parameter) in zip(matrices, apart, strict=True):
+        torch.testing.assert_close(matrix, parameter, atol=1e-5, rtol=1e-5, msg=name)
+    state = one.state_tensors()
+    assert {name: tuple(t.shape) for name, t in state.items()} == {
+        "tall.momentum": (3, 8, 16),
+        "wide.momentum": (3, 8, 16),
+        "matrix.momentum": (8, 16),
+    }
+    for i in range(3):
+        torch.testing.assert_close(state["tall.momentum"][i], other.state_tensors()[f"tall{i}.momentum"])
+
+
 def one_step(model, settings, scale=1.0):
     optimizer = Optimizer(model, settings)
     generator = torch.Generator().manual_seed(1)

@@ -157,10 +157,10 @@ def _places(
     with torch.device("meta"):
         model = family.Model(config)
     places, shapes = {}, {}
-    for row in [
-        *table.expand(config.n_layers, config.tie_embeddings),
-        *([table.head] if config.tie_embeddings else []),
-    ]:
+    rows = list(table.expand(config.n_layers, config.tie_embeddings))
+    if config.tie_embeddings and "output.weight" in file.tensors:
+        rows.append(table.head)  # the embedding once more
+    for row in rows:
         ours = "token_embedding.weight" if row is table.head and config.tie_embeddings else row.ours
         shape = tuple(model.get_parameter(ours).shape)
         for name in row.sources:

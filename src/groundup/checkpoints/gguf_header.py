@@ -44,22 +44,24 @@ class GGUFFile:
         """Read the header; raises GroundupError when the file is no GGUF, of another version, or cut short."""
         self.path = Path(path)
         self._quants = library()
-        with open(self.path, "rb") as file:
-            if file.read(4) != MAGIC:
-                raise GroundupError(f"{path} is no GGUF file: it does not begin with 'GGUF'")
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._at = 4
-        version = self._scalar("I")
-        if version not in (2, 3):
-            raise GroundupError(
-                f"{path} is of GGUF version {version}; versions 2 and 3 of little-endian files are read here"
-            )
-        try:
-            self._read_header()
-        except (struct.error, IndexError, UnicodeDecodeError, KeyError, ValueError) as error:
-            if isinstance(error, GroundupError):
-                raise
-            raise self._damaged(f"the header breaks off at byte {self._at:,}") from None
+        # By plain reads: pages of a mapped file would count as memory of this process.
+        self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
+        self._size = self.path.stat().st_size
+        if self._file.read(4) != MAGIC:
+            raise GroundupError(f"{path} is no GGUF file: it does not begin with 'GGUF'")
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as self._bytes:
+            self._at = 4
+            try:
+                version = self._scalar("I")
+                if version not in (2, 3):
+                    raise GroundupError(
+                        f"{path} is of GGUF version {version}; versions 2 and 3 of little-endian files are read here"
+                    )
+                self._read_header()
+            except (struct.error, IndexError, KeyError, ValueError) as error:
+                if isinstance(error, GroundupError):
+                    raise
+                raise self._damaged(f"the header breaks off at byte {self._at:,}") from None
 
     def _read_header(self) -> None:
         n_tensors, n_fields = self._scalar("Q"), self._scalar("Q")
@@ -78,7 +80,7 @@ class GGUFFile:
         for name, stored in self.tensors.items():
             self._type(name)
             end = stored.start + math.prod(stored.shape[:-1]) * self._row_bytes(name)
-            if end > len(self._bytes):
+            if end > self._size:
                 raise self._damaged(f"tensor {name} ends at byte {end:,}")
 
     def type_name(self, name: str) -> str:
@@ -94,10 +96,13 @@ class GGUFFile:
         """Rows `start` to `stop` of a tensor taken as a matrix (all dimensions but the last together), on the CPU."""
         stored, row_bytes = self.tensors[name], self._row_bytes(name)
         width, place = stored.shape[-1], stored.start + start * row_bytes
-        raw = np.frombuffer(self._bytes, np.uint8, (stop - start) * row_bytes, place)
+        raw = np.empty((stop - start) * row_bytes, np.uint8)
+        self._file.seek(place)
+        if self._file.readinto(raw.data) != len(raw):
+            raise self._damaged(f"tensor {name} breaks off")
         if stored.kind in _PLAIN:
             dtype, numpy_type = _PLAIN[stored.kind]
-            return torch.from_numpy(raw.view(numpy_type).reshape(-1, width).copy()).view(dtype)
+            return torch.from_numpy(raw.view(numpy_type).reshape(-1, width)).view(dtype)
         try:
             numbers = self._quants.dequantize(raw.reshape(-1, row_bytes), self._type(name))
         except NotImplementedError:
@@ -149,7 +154,7 @@ class GGUFFile:
 
     def _damaged(self, what: str) -> GroundupError:
         return GroundupError(
-            f"{self.path} is damaged or cut short: {what}, and the file has {len(self._bytes):,}; copy or download it again"
+            f"{self.path} is damaged or cut short: {what}, and the file has {self._size:,}; copy or download it again"
         )
 
 

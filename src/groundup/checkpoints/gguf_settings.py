@@ -98,8 +98,8 @@ FAMILIES = (
     ), {"hidden_act": "gelu", "attention_bias": True}, {}, needs_head=True),
     Family("gemma2", ("gemma2",), (
         *_SIZES,
-        Key("attn_logit_softcapping", "attn_logit_softcapping", float, unless=None),
-        Key("final_logit_softcapping", "final_logit_softcapping", float, unless=None),
+        Key("attn_logit_softcapping", "attn_logit_softcapping", float),
+        Key("final_logit_softcapping", "final_logit_softcapping", float),
         Key("attention.sliding_window", "sliding_window"),
     ), {"hidden_activation": "gelu_pytorch_tanh"} | _NO_BIAS, {}, norm_plus_one=True),
     Family("gemma3", ("gemma3_text", "gemma3"), (
@@ -229,6 +229,8 @@ def config_from_gguf(family: Family, fields: dict[str, Any], tensors: dict[str, 
 def gguf_from_config(family: Family, values: dict[str, Any], path: Path) -> dict[str, Any]:
     """The keys of a GGUF file for what a `config.json` says, floats as float32 and ints as they are."""
     values = {name: value for name, value in values.items() if value is not None}
+    if family.name == "mamba2":
+        values["intermediate_size"] = values["expand"] * values["hidden_size"]
     fields: dict[str, Any] = {}
     for key in family.keys:
         value = values.get(key.theirs, None if key.unless is ... else key.unless)
@@ -295,5 +297,15 @@ def _particular_from(family: Family, values: dict[str, Any]) -> dict[str, Any]:
         n_layers = values["num_hidden_layers"]
         period = 2 if family.name == "gemma2" else 6
         kinds = ["full_attention" if (i + 1) % period == 0 else "sliding_attention" for i in range(n_layers)]
-        return {"query_pre_attn_scalar": _head_width(values), "layer_types": kinds}
+        # The largest of each, which llama.cpp knows by its depth, takes the width of a head as if heads filled the model.
+        widest = n_layers == {"gemma2": 46, "gemma3": 62}[family.name]
+        scalar = values["hidden_size"] // values["num_attention_heads"] if widest else _head_width(values)
+        return {"query_pre_attn_scalar": scalar, "layer_types": kinds}
+    if family.name in ("mamba", "mamba2"):
+        inner, d_model = values["intermediate_size"], values["hidden_size"]
+        found = {"expand": inner // d_model, "use_bias": False, "use_conv_bias": True}
+        if family.name == "mamba2":  # whose config.json says the width only by `expand`
+            del values["intermediate_size"]
+            found["head_dim"] = inner // values["num_heads"]
+        return found
     return {}

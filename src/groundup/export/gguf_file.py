@@ -39,8 +39,8 @@ _FILE_TYPES = {"f32": 0, "f16": 1, "q8_0": 7, "bf16": 32}
 # Matrices that llama.cpp's kernels read in float32 only, or that are too small to be worth less.
 _ALWAYS_F32 = re.compile(r"(position_embd|ffn_gate_inp|ssm_conv1d)\.weight$|\.ssm_[ad]$|norm\.weight$")
 _BLOCK = 32  # numbers in a block of q8_0
-# Settings that a model is trained with and a file to run it does not say.
-_NOT_IN_A_FILE = {"dropout", "bos_id", "eos_ids", "pad_id"}
+# Settings that a model is trained with, or whose effect is gone in float32; a file to run it does not say them.
+_NOT_IN_A_FILE = {"dropout", "balance_coefficient", "residual_in_fp32", "bos_id", "eos_ids", "pad_id"}
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,9 @@ def _check_settings(
     fields = {key: float(np.float32(value)) if isinstance(value, float) else value for key, value in fields.items()}
     back = config_of(family, fields, tensors, config.tie_embeddings, factors_P, path)
     ours, theirs = config.model_dump(), back.model_dump()
-    for name in sorted(set(ours) - _NOT_IN_A_FILE):
+    # A recurrent model's context is what it was trained on; it has no limit, here as there.
+    unsaid = _NOT_IN_A_FILE | ({"context_length"} if config.max_length is None else set())
+    for name in sorted(set(ours) - unsaid):
         if name == "rotary_share":  # what counts is the number of dimensions
             ours[name], theirs[name] = (getattr(one, "n_turned", None) for one in (config, back))
         if not _same(ours[name], theirs.get(name)):
@@ -210,8 +212,8 @@ def _brief(value: Any) -> Any:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return all(_same(a.get(key), b.get(key)) for key in a | b)
-    if isinstance(a, float) or isinstance(b, float):
-        return a is not None and b is not None and math.isclose(a, b, rel_tol=1e-6)
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return math.isclose(a, b, rel_tol=1e-6)
     return a == b
 
 
@@ -254,8 +256,9 @@ def _write(
 
 def _numbers(gguf: Any, tensor: _Planned, source: ModelSource, kind: Any) -> np.ndarray:
     """The bytes of a tensor as they stand in the file; of a stack of experts, one after the other."""
-    parts = [gguf.quantize(part.float().numpy(), kind) for part in _parts(tensor, source)]
-    return parts[0] if len(parts) == 1 else np.stack(parts)
+    parts = (gguf.quantize(part.float().numpy(), kind) for part in _parts(tensor, source))
+    # What is read of a file is good until the next tensor is read, so parts that are to be kept are copied.
+    return next(parts) if len(tensor.parts) == 1 else np.stack([part.copy() for part in parts])
 
 
 def _parts(tensor: _Planned, source: ModelSource) -> Iterator[Tensor]:

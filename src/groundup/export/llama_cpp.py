@@ -55,7 +55,8 @@ def compare_with_llama_cpp(
 ) -> Comparison:
     """Run a GGUF file in llama.cpp and compare it with the model it was made from, which computes in float32 here.
 
-    `type` says how much difference is the type's own, `context_length` how many tokens the file is for. Raises GroundupError that says what differs and by how much.
+    `type` says how much difference is the type's own, `context_length` how many tokens the file is for. Raises
+    GroundupError that says what differs and by how much.
     """
     if importlib.util.find_spec("xllamacpp") is None:
         raise missing_extra("xllamacpp", "gguf", "comparing the file with llama.cpp (--no-verify leaves it out)")
@@ -72,6 +73,7 @@ def compare_with_llama_cpp(
         "context_length": longest,
         "texts": texts + composed,
         "prompts": prompts,
+        "n_threads": torch.get_num_threads(),
         "n_new": n_new,
         "n_top": min(N_TOP, source.config.vocab_size),
     }

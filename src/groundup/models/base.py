@@ -142,6 +142,7 @@ class Reading:
         self.state = state
         self.document_ids_BT = document_ids_BT  # None when each row is one document
         self.angles = angles  # of the model's `rotaries`, at these positions
+        self.penalties: list[Tensor] = []  # what layers ask a training to make small besides its loss, fp32 numbers
         self._windows: dict[tuple[int, int], Tensor | None] = {}
 
     def keys_and_values(self, layer: int, k_BGTK: Tensor, v_BGTK: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,6 +197,8 @@ class LanguageModel(nn.Module, ABC):
     # What writes into the residual stream, matrices or the norms behind them, as names within a block; these begin at
     # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
+    # How fast embeddings may learn, as a share of the default architecture's rate; see pretraining/recipe.py.
+    embedding_pace: ClassVar[float] = 1.0
 
     # Whether torch.compile can take the model as a whole, and gains by it.
     compiles: ClassVar[bool] = True
@@ -229,13 +232,23 @@ class LanguageModel(nn.Module, ABC):
         token sees only tokens of its own document, and positions restart there. Raises GroundupError when the
         tokens do not fit the context.
         """
+        return self.trunk_and_penalty(tokens_BT, state, document_ids_BT)[0]
+
+    def trunk_and_penalty(
+        self, tokens_BT: Tensor, state: DecodeState | None = None, document_ids_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `trunk`, and what a training is to make small beside the mean loss of its targets: the layers' mean.
+
+        None for models that ask for nothing, and outside of training mode.
+        """
         reading = self.read(tokens_BT, state, document_ids_BT)
         hidden_BTD = self.embed(tokens_BT, reading)
         for block in self.blocks:
             hidden_BTD = block(hidden_BTD, reading)
         if state is not None:
             state.advance(tokens_BT.shape[1])
-        return self.final_norm(hidden_BTD).to(self.compute_dtype)
+        penalty = torch.stack(reading.penalties).mean() if reading.penalties else None
+        return self.final_norm(hidden_BTD).to(self.compute_dtype), penalty
 
     def embed(self, tokens_BT: Tensor, reading: Reading) -> Tensor:
         """What goes into the first block, [B, T, D] in `compute_dtype`."""

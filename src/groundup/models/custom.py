@@ -1,4 +1,4 @@
-"""A decoder put together from chosen parts: what is seen, how positions are told, which norm where, which feed-forward.
+"""Custom: a decoder of chosen parts (what is seen, how positions are told, which norm and where, which feed-forward).
 
 Every part is one that a published model has; together they make many that nobody has published, so that parts can be
 weighed against each other with all else equal. No other tool knows such a model: it opens here alone.

@@ -40,17 +40,31 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Fused:
+    """A tensor [n_experts, rows, columns] in which some of a family's files hold what others hold as `parts`.
+
+    With `{expert}` in the parts' names, each expert's rows are those of the parts, one after another; without, the one
+    part is the tensor itself under the usual name.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class WeightTable:
     """A family's weights, and what its files may hold besides.
 
     `head` is the row of the head, which files of tied models usually leave out. `prefix` begins the names in some of
-    the family's files and is absent in others. `ignored` matches tensors that hold no weights (saved masks).
+    the family's files and is absent in others. `ignored` matches tensors that hold no weights (saved masks). `fused`
+    are the tensors of another spelling, which is read and never written.
     """
 
     rows: tuple[Row, ...]
     head: Row
     prefix: str = ""
     ignored: str = r"(?!)"
+    fused: tuple[Fused, ...] = ()
 
     def expand(self, n_layers: int, tied: bool) -> Iterator[Row]:
         """The rows of a model with `n_layers` layers, one a tensor."""

@@ -80,8 +80,9 @@ def tokenizer_from_gguf(fields: dict[str, Any], path: Path) -> Tokenizer:
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     for role, key in _ROLES.items():
         id = fields.get(_KEY + key)
-        known = id is not None and 0 <= id < len(tokens) and kinds[id] != UNUSED
-        config[f"{role}_token"] = tokens[id] if known else None
+        config[f"{role}_token"] = None
+        if id is not None and 0 <= id < len(tokens) and kinds[id] != UNUSED:
+            config[f"{role}_token"] = tokens[id]
     bos, add_bos = config["bos_token"], fields.get(f"{_KEY}add_bos_token")
     if bos is not None and (add_bos if add_bos is not None else kind == "llama"):
         config["add_bos_token"] = True

@@ -30,10 +30,18 @@ LOGITS_AT_ONCE = 1 << 25  # 128 MiB in fp32; each block also adds once into the 
 
 
 def next_token_loss(model: LanguageModel, batch: Batch) -> Tensor:
-    """The summed negative log likelihood (nats, fp32) of the batch's labels, each read with what comes before it."""
-    hidden_BTD = model.trunk(batch.tokens_BT, document_ids_BT=batch.document_ids_BT)
+    """The summed negative log likelihood (nats, fp32) of the batch's labels, each read with what comes before it.
+
+    What the model asks for besides (see `LanguageModel.trunk_and_penalty`) adds its gradient and not its value, so that
+    losses are nats of the text whatever the model.
+    """
+    hidden_BTD, penalty = model.trunk_and_penalty(batch.tokens_BT, document_ids_BT=batch.document_ids_BT)
     labels_N = batch.labels_BT.flatten()
-    return linear_cross_entropy(hidden_BTD.flatten(0, 1), model.head_weight, labels_N, softcap=model.logit_softcap)
+    loss = linear_cross_entropy(hidden_BTD.flatten(0, 1), model.head_weight, labels_N, softcap=model.logit_softcap)
+    if penalty is None:
+        return loss
+    n_targets = (labels_N != IGNORED_LABEL).sum()  # a sum, which the loop divides by the targets of the whole step
+    return loss + n_targets * (penalty - penalty.detach())
 
 
 def linear_cross_entropy(

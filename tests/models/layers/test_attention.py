@@ -146,14 +146,16 @@ def test_causal_order_over_a_cache_is_our_mistake() -> None:
         attention(q, k, v)
 
 
+@pytest.mark.parametrize("longest", [0, 1024])  # the tables made anew in the backward pass, and kept
 @pytest.mark.parametrize("block", [3, 128])
 @pytest.mark.parametrize(
     ("kind", "shape"), [("causal", SHAPES[0]), ("causal", SHAPES[1]), ("mask", SHAPES[3]), ("all", SHAPES[2])]
 )
 def test_soft_caps_equal_the_reference_with_gradients(
-    kind: str, shape: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, shape: tuple[int, ...], block: int, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("groundup.models.layers.attention.BLOCK", block)
+    monkeypatch.setattr("groundup.models.layers.attention.LONGEST_PLAIN_CONTEXT", longest)
     inputs = [tensor.requires_grad_() for tensor in random_inputs(shape)]
     mask = (torch.rand(shape[0], 1, *shape[3:5]) < 0.5).index_fill(-1, torch.tensor([0]), True)
     mask = mask if kind == "mask" else None

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from groundup.models.layers.capped_attention import CappedBlocks
 from groundup.models.layers.softcap import slope, soft_capped
 
 # Beyond this many tokens even one layer's table of scores is too large for the plain blocks; the kernel holds none.
@@ -130,10 +131,9 @@ def _plain_blocks(
 ) -> Tensor:
     """Plain products for the compiler to fuse; causal queries go in blocks that skip the keys after their last."""
     n_queries, n_keys = q_BHTK.shape[2], k_BGSK.shape[2]
-    # Two halves are the compiler's best; eager (soft caps alone come here) and for long contexts a block's table of
-    # scores is to stay small.
-    compiles = torch.compiler.is_compiling() and n_keys <= LONGEST_PLAIN_CONTEXT
-    step = -(-n_queries // (2 if causal else 1)) if compiles else BLOCK
+    # Two halves are the compiler's best; eager, where soft caps alone come here, and for long contexts more of them are.
+    short = n_keys <= LONGEST_PLAIN_CONTEXT
+    step = -(-n_queries // (2 if causal else 1)) if short and torch.compiler.is_compiling() else BLOCK
     edges = [(start, min(start + step, n_queries)) for start in range(0, n_queries, step)]
     blocks = [(start, stop, stop if causal else n_keys) for start, stop in edges]
     seen = None
@@ -143,6 +143,8 @@ def _plain_blocks(
     elif causal:
         seen = _causal_table(n_keys).to(q_BHTK.device)[None, None, None]
     q_BGRTK = q_BHTK.unflatten(1, (k_BGSK.shape[1], -1))
+    if softcap is not None and short and not torch.compiler.is_compiling():
+        return CappedBlocks.apply(q_BGRTK, k_BGSK, v_BGSK, seen, blocks, softcap).flatten(1, 2)
     return _PlainBlocks.apply(q_BGRTK, k_BGSK, v_BGSK, seen, blocks, softcap).flatten(1, 2)
 
 
