@@ -88,7 +88,7 @@ class Block(MambaBlock):
         packed = reading.document_ids_BT is not None
         positions_BT = reading.positions_BT if packed else None
         channels_BTE, gate_BTE = self.input(x_BTD).chunk(2, dim=-1)
-        channels_BTE, window = self.convolution(channels_BTE, window, positions_BT)
+        channels_BTE, new_window = self.convolution(channels_BTE, window, positions_BT)
         channels_BTE = F.silu(channels_BTE).to(x_BTD.dtype)
         step_BTR, b_BTN, c_BTN = self.selection(channels_BTE).split(self.sizes, dim=-1)
         assert self.step.bias is not None
@@ -96,9 +96,9 @@ class Block(MambaBlock):
         step_BTE = F.softplus(linear(step_BTR, self.step.weight).float() + self.step.bias.float())
         rate_NE = -torch.exp(self.rate_log.float()).T
         fresh_BT = reading.positions_BT == 0 if packed else None
-        y_BTE, memory = self.scan(channels_BTE, step_BTE, rate_NE, b_BTN, c_BTN, memory, fresh_BT)
+        y_BTE, new_memory = self.scan(channels_BTE, step_BTE, rate_NE, b_BTN, c_BTN, memory, fresh_BT)
         y_BTE = (y_BTE + channels_BTE.float() * self.skip.float()) * F.silu(gate_BTE.float())
-        return self.output(y_BTE.to(x_BTD.dtype)), window, memory
+        return self.output(y_BTE.to(x_BTD.dtype)), new_window, new_memory
 
 
 class Model(MambaModel):

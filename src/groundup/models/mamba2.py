@@ -107,7 +107,7 @@ class Block(MambaBlock):
     ) -> tuple[Tensor, Tensor, Tensor]:
         packed = reading.document_ids_BT is not None
         gate_BTE, mixed, step_BTH = self.input(x_BTD).split(self.sizes, dim=-1)
-        mixed, window = self.convolution(mixed, window, reading.positions_BT if packed else None)
+        mixed, new_window = self.convolution(mixed, window, reading.positions_BT if packed else None)
         n_groups, d_state = self.groups
         width = n_groups * d_state
         parts = F.silu(mixed).to(x_BTD.dtype).split((self.sizes[0], width, width), dim=-1)
@@ -117,9 +117,9 @@ class Block(MambaBlock):
         step_BTH = F.softplus(step_BTH.float() + self.step_bias.float()).clamp(*self.step_limits)
         rate_H = -torch.exp(self.rate_log.float())
         fresh_BT = reading.positions_BT == 0 if packed else None
-        y_BTHP, memory = self.scan(x_BTHP, step_BTH, rate_H, b_BTGN, c_BTGN, memory, fresh_BT)
+        y_BTHP, new_memory = self.scan(x_BTHP, step_BTH, rate_H, b_BTGN, c_BTGN, memory, fresh_BT)
         y_BTHP = y_BTHP + x_BTHP.float() * self.skip.float()[:, None]
-        return self.output(self.gated_norm(y_BTHP.flatten(2), gate_BTE)), window, memory
+        return self.output(self.gated_norm(y_BTHP.flatten(2), gate_BTE)), new_window, new_memory
 
 
 class Model(MambaModel):

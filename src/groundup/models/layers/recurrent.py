@@ -93,7 +93,7 @@ def fused(cell: Cell, x_BTD: Tensor, memory: Memory, weights: Weights) -> tuple[
     parameters = [weight.to(x_BTD.dtype) for weight in weights]
     # Biases: yes; layers: 1; dropout: none; keep what a gradient needs; one direction; batch first.
     settings = (True, 1, 0.0, torch.is_grad_enabled(), False, True)
-    out_BTH, *end = cell.kernel(x_BTD, start if len(start) > 1 else start[0], parameters, *settings)
+    out_BTH, *end = cell.kernel(x_BTD, start[0] if len(cell.memories) == 1 else start, parameters, *settings)
     return out_BTH, tuple(part[0] for part in end)
 
 

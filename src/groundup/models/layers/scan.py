@@ -186,10 +186,12 @@ class SelectiveScan(nn.Module):
         memory_BNE: Tensor | None = None,
         fresh_BT: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        inputs = [tensor.float() for tensor in (x_BTE, step_BTE, rate_NE, b_BTN, c_BTN)]
+        x_BTE, step_BTE, rate_NE = x_BTE.float(), step_BTE.float(), rate_NE.float()
+        b_BTN, c_BTN = b_BTN.float(), c_BTN.float()
+        start = self.start(x_BTE, rate_NE, memory_BNE)
         if x_BTE.is_cuda and memory_BNE is None and fresh_BT is None and kernel_is_there():
-            return kernel_scan(*inputs)
-        return chunked_scan(*inputs, self.start(x_BTE, rate_NE, memory_BNE), fresh_BT)
+            return kernel_scan(x_BTE, step_BTE, rate_NE, b_BTN, c_BTN)
+        return chunked_scan(x_BTE, step_BTE, rate_NE, b_BTN, c_BTN, start, fresh_BT)
 
     def reference(
         self,
@@ -202,8 +204,10 @@ class SelectiveScan(nn.Module):
         fresh_BT: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The same by `reference_scan`."""
-        inputs = [tensor.float() for tensor in (x_BTE, step_BTE, rate_NE, b_BTN, c_BTN)]
-        return reference_scan(*inputs, self.start(x_BTE, rate_NE, memory_BNE), fresh_BT)
+        x_BTE, step_BTE, rate_NE = x_BTE.float(), step_BTE.float(), rate_NE.float()
+        b_BTN, c_BTN = b_BTN.float(), c_BTN.float()
+        start = self.start(x_BTE, rate_NE, memory_BNE)
+        return reference_scan(x_BTE, step_BTE, rate_NE, b_BTN, c_BTN, start, fresh_BT)
 
     @staticmethod
     def start(x_BTE: Tensor, rate_NE: Tensor, memory_BNE: Tensor | None) -> Tensor:
