@@ -150,7 +150,8 @@ def run(corpus: str, share: float, size: str, n_tokens: float, given: dict, data
 OLD_RECIPES = ("first_recipe", "second_recipe")  # runs made with them carry a constant of their own
 PRIOR = {
     "constant": (0.0, 0.0), "trigram": (1.0, 0.003), "bigram": (0.2, 0.003), "size": (0.1, 1.0), "repeats": (0.5, 0.003),
-    "together": (-0.02, 0.003), "memorising": (0.03, 0.003), "first_recipe": (0.0, 0.003), "second_recipe": (0.0, 0.003),
+    "together": (-0.02, 0.003), "memorising": (0.03, 0.003), "vocabulary": (0.0, 0.003),
+    "first_recipe": (0.0, 0.003), "second_recipe": (0.0, 0.003),
 }  # fmt: skip
 
 
@@ -175,7 +176,7 @@ def report_fit() -> None:
         if set(row["options"]) - {"seed", "vocab_size", *OLD_RECIPES}:
             continue  # another recipe than the default
         anchors = tuple(Anchor(n, tuple(losses)) for n, *losses in row["anchors"])
-        difficulty = Difficulty(anchors, row["train_tokens"])
+        difficulty = Difficulty(anchors, row["train_tokens"], row["vocab_size"])
         row["features"] = features(difficulty, row["matrix_parameters"], row["tokens"])
         row["features"] |= {name: row["options"].get(name, 0.0) for name in OLD_RECIPES}
         rows.append(row)

@@ -17,7 +17,7 @@ from groundup.data.windows import Windows
 from groundup.inspect.attention import attention_html, attention_terminal, attention_weights
 from groundup.inspect.next_token import next_token_guesses, next_token_html, next_token_terminal
 from groundup.inspect.terminal import visible
-from groundup.inspect.tokens import tokens_html, tokens_terminal
+from groundup.inspect.tokens import piece_of, tokens_html, tokens_terminal
 from groundup.inspect.windows import windows_html, windows_terminal
 
 EVIL = "the [bold]cat[/bold] <script>x</script>\x1b[31m"
@@ -45,6 +45,12 @@ def test_tokens(tokenizer):
     assert "\x1b" not in html
     assert html.count('class="piece"') == len(tokenizer.encode(EVIL))
     assert "0 tokens" in shown(tokens_terminal(tokenizer, ""))
+
+
+def test_stray_bytes_are_told_apart(tokenizer):
+    ids = tokenizer.encode("ä")
+    assert [piece_of(tokenizer, id) for id in ids] == ["\\xc3", "\\xa4"]
+    assert [piece_of(tokenizer, id) for id in tokenizer.encode("cat cat")][-1] == " cat"
 
 
 @pytest.fixture

@@ -80,6 +80,7 @@ def test_slices_are_as_short_as_the_text_permits():
 def test_find_pattern_knows_both_spellings_and_refuses_near_misses():
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     assert find_pattern(byte_level) is PATTERNS["gpt2"]
+    assert find_pattern({"type": "ByteLevel", "add_prefix_space": False}) is PATTERNS["gpt2"]  # as older files have it
     assert find_pattern(byte_level | {"add_prefix_space": True}) is None
     for name, pattern in PATTERNS.items():
         split = {"type": "Split", "pattern": {"Regex": pattern.regex}, "behavior": "Isolated", "invert": False}

@@ -220,7 +220,8 @@ def test_added_words_are_part_of_the_vocabulary(bpe):
     description["added_tokens"].append(word)
     tokenizer = Tokenizer(json.dumps(description), {})
     assert bpe.vocab_size in tokenizer.encode("out of the box")
-    assert not tokenizer.is_fast
+    assert tokenizer.is_fast
+    assert tokenizer.encode("out of the box") == tokenizer._slow("out of the box").tolist()
     assert tokenizer.safe_cut("out of the box", 6) == 0
 
 

@@ -11,7 +11,9 @@ from groundup.cli._views import html_option, show
 @click.argument("model")
 @html_option
 def command(model, html) -> None:
-    """The parts of MODEL with their shapes and parameters, and what a token costs to train and to keep.
+    """The parts of MODEL with their shapes and parameters, what a token costs, and the memory to run and to train it.
+
+    The page draws how the parts are joined, as seen in a forward pass.
 
     MODEL is a run folder, a model folder, or a hub name.
     """

@@ -20,9 +20,10 @@ from groundup.inspect.page import COLOURS, Raw, escape, page, readable_count, ta
 from groundup.inspect.terminal import terminal_table
 from groundup.models.base import LanguageModel
 
-_HEADER = ("part", "kind", "shape", "copies", "parameters", "share")
+_HEADER = ("part", "kind", "shape", "parameters", "share")
 _MEMORY_HEADER = ("memory", "fp32", "bf16")
 _READ_TOKENS = 128  # for what autograd keeps; it grows in proportion
+_SMALL = 0.02  # of all parameters: too thin to be seen in a bar
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -82,7 +83,7 @@ def architecture_terminal(model: LanguageModel) -> RenderableType:
     facts.show_header = False
     rows = _rows(model_tree(model))
     memory = terminal_table(_MEMORY_HEADER, _memory(model), numbers=(1, 2))
-    return Group(terminal_table(_HEADER, rows, numbers=(3, 4, 5)), "", facts, "", memory, "", _MEMORY_NOTE)
+    return Group(terminal_table(_HEADER, rows, numbers=(3, 4)), "", facts, "", memory, "", _MEMORY_NOTE)
 
 
 def architecture_html(model: LanguageModel) -> str:
@@ -99,27 +100,30 @@ def architecture_html(model: LanguageModel) -> str:
     return page(f"{tree.name}, part by part", body)
 
 
-def _rows(tree: Node) -> list[tuple[str, str, str, str, str, str]]:
-    """The tree as lines; a layer that is a weight, or a weight and a bias, is one line with their shapes."""
+def _rows(tree: Node) -> list[tuple[str, str, str, str, str]]:
+    """The tree as lines; a layer that is a weight, or a weight and a bias, is one line with their shapes.
 
-    def lines(nodes: tuple[Node, ...], before: str) -> Iterator[tuple[str, str, str, str, str, str]]:
+    Parameters are of all copies of a part together, shapes of one.
+    """
+
+    def lines(nodes: tuple[Node, ...], before: str, n_around: int) -> Iterator[tuple[str, str, str, str, str]]:
         for node in nodes:
             is_last = node is nodes[-1]
             is_one_line = node.shape is not None or {child.name for child in node.children} <= {"weight", "bias"}
             shape = shape_text(*(node.children or (node,))) if is_one_line else ""
+            n_here = node.n_copies // n_around
             yield (
-                f"{before}{'└ ' if is_last else '├ '}{node.name}",
+                f"{before}{'└' if is_last else '├'} {node.name}",
                 node.kind,
-                shape,
-                f"{node.n_copies:,}" if node.n_copies > 1 else "",
+                ", ".join(filter(None, (shape, f"{n_here:,} alike" if n_here > 1 else "", node.note))),
                 f"{node.n_parameters:,}",
                 f"{node.n_parameters / tree.n_parameters:.1%}",
             )
             if not is_one_line:
-                yield from lines(node.children, before + ("  " if is_last else "│ "))
+                yield from lines(node.children, before + ("  " if is_last else "│ "), node.n_copies)
 
-    whole = (tree.name, "", "", "", f"{tree.n_parameters:,}", "100.0%")
-    return [whole, *lines(tree.children, "")]
+    whole = (tree.name, "", "", f"{tree.n_parameters:,}", "100.0%")
+    return [whole, *lines(tree.children, "", 1)]
 
 
 def _facts(model: LanguageModel) -> list[tuple[str, str]]:
@@ -167,13 +171,15 @@ def _memory(model: LanguageModel) -> list[tuple[str, str, str]]:
 
 
 def _shares(tree: Node) -> str:
-    """A bar of the parameters: tables, and the parts of all blocks together by their names."""
+    """A bar of the parameters: tables, and the parts of all blocks together by their names; small ones as one."""
     shares: dict[str, int] = {}
     for node in tree.children:
         for part in node.children if node.name.startswith("blocks") else (node,):
-            name = "norms" if "norm" in part.name else part.name
-            shares[name] = shares.get(name, 0) + part.n_parameters
-    shares["norms"] = shares.pop("norms", 0)  # the smallest, so the last
+            shares[part.name] = shares.get(part.name, 0) + part.n_parameters
+    small = {name: n for name, n in shares.items() if n < _SMALL * tree.n_parameters}
+    shares = {name: n for name, n in shares.items() if name not in small} | {
+        "norms and other small parts": sum(small.values())
+    }
     bar = legend = ""
     for index, (name, n) in enumerate(shares.items()):
         colour, share = COLOURS[index % len(COLOURS)], n / tree.n_parameters

@@ -69,19 +69,16 @@ def _values(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "derived"
-    return (
-        "none"
-        if field.default is None
-        else str(field.default).lower()
-        if field.default in (True, False)
-        else f"{field.default}"
-    )
+    if field.default is None:
+        return "none"
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
 def _example(own: dict[str, FieldInfo], flags: Collection[str]) -> str:
     """The first setting that is the architecture's own and has choices, as it would be given."""
     for name, field in own.items():
         values: tuple[Any, ...] = typing.get_args(field.annotation)
-        if name not in flags and typing.get_origin(field.annotation) is typing.Literal:
-            return f" --model {name}={next(value for value in values if value != field.default)}"
+        others = [value for value in values if value != field.default]
+        if name not in flags and typing.get_origin(field.annotation) is typing.Literal and others:
+            return f" --model {name}={others[0]}"
     return ""

@@ -22,11 +22,13 @@ from groundup.core.errors import GroundupError
 from groundup.inspect.heads import NAMED_FROM, HeadFindings, HeadScore, attention_layers, find_heads
 from groundup.inspect.page import escape, page, table
 from groundup.inspect.terminal import terminal_table, visible
+from groundup.inspect.tokens import piece_of
 from groundup.models.base import LanguageModel
 from groundup.tokenization.tokenizer import Tokenizer
 
 _MOST_TOKENS = 256
 _LOOKED_AT = 3  # tokens told of for each token of a chosen head
+_MOST_HEADS = 48  # lines in the terminal; of more, those that were named are told
 
 _STYLE = """
 .heads { display: grid; gap: .6rem; } .heads canvas { width: 100%; image-rendering: pixelated; cursor: pointer;
@@ -108,7 +110,7 @@ def attention_weights(model: LanguageModel, tokenizer: Tokenizer, text: str) -> 
         raise GroundupError(f"the text has {len(ids):,} tokens; attention can be looked at for 1 to {limit:,} of them")
     place = next(model.parameters()).device
     weights_LBHTT = model.attention_weights(torch.tensor([ids], device=place))
-    return [visible(tokenizer.decode([id], continued=True)) for id in ids], weights_LBHTT[:, 0].float().cpu()
+    return [visible(piece_of(tokenizer, id)) for id in ids], weights_LBHTT[:, 0].float().cpu()
 
 
 def attention_terminal(
@@ -125,7 +127,10 @@ def attention_terminal(
     order = torch.arange(n_tokens)
     distance_TT = (order[:, None] - order).clamp_min(0)
     rows = []
+    is_large = len(findings.scores) > _MOST_HEADS
     for score, weights_TT in zip(findings.scores, weights_LHTT.flatten(0, 1), strict=True):
+        if is_large and not score.kind:
+            continue
         before = weights_TT.diagonal(-1).mean().item() if n_tokens > 1 else 0.0
         shares = (weights_TT.diagonal().mean().item(), before, weights_TT[:, 0].mean().item())
         reach = (weights_TT * distance_TT).sum(1).mean().item()
@@ -142,6 +147,7 @@ def attention_terminal(
     header = ("head", "itself", "before", "first", "back", "previous", "induction", "is")
     return Group(
         terminal_table(header, rows, numbers=range(1, 7)),
+        *([f"and {len(findings.scores) - len(rows)} heads that are neither; --html shows all"] if is_large else []),
         "",
         "Of this text, on average: taken from itself, the token before, the first, and how many tokens back.",
         "Of random tokens, repeated: taken from the previous one, and from what followed the last time (induction).",
@@ -174,11 +180,10 @@ def attention_html(model: LanguageModel, tokenizer: Tokenizer, text: str, head: 
     found = "".join(f"<p>{escape(line)}</p>" for line in _found(findings))
     body = (
         f"<style>{_STYLE}</style><h1>Attention</h1><p class='soft'>Down: the token that reads. Across: the token read. "
-        "Darker: more of it. A click on a head shows it large.</p>"
+        f"Darker: more of it. A click on a head shows it large.</p>{found}"
         f'<div class="scroll"><div class="heads" style="{style}">{cells}</div></div>'
         f'<h2 id="which"></h2><p id="tell" class="soft">Move over a square.</p><div id="large"></div>'
-        f"<h2>What the heads are for</h2>{found}"
-        f"<details><summary>Every head on repeated random tokens</summary>"
+        f"<h2>What the heads are for</h2><details><summary>Every head on repeated random tokens</summary>"
         f"{table(rows, ('head', 'to the previous token', 'to what followed the last time', 'is'))}</details>"
         f'<script type="application/json" id="data">{data}</script>'
     )

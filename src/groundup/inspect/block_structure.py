@@ -3,7 +3,8 @@
 The one idea: the wiring is not read from the code but seen in the numbers. A token or two pass through the model, and the
 inputs and outputs of every part of a block are kept: a part whose input is the stream reads the stream; one whose input
 is another's output follows it; where an input is the stream plus what was put out before, a sum was taken (the residual
-connection: He et al. 2016, section 3.2). What explains itself in none of these ways is said not to be known.
+connection: He et al. 2016, section 3.2). A part whose input is none of these follows the part at work before it, and is
+marked as joined in a way that was not seen: a gate, a cut, a scan lies between.
 
 Shapes: B batch, T tokens, D d_model.
 """
@@ -22,10 +23,11 @@ from groundup.models.base import LanguageModel
 @dataclass(frozen=True)
 class Step:
     """One movement of the stream: `branches` are chains of parts that all read it; their outputs are added to it, or
-    replace it."""
+    replace it. `loose` are the parts whose input was not just the output of the part before them."""
 
     branches: tuple[tuple[str, ...], ...]
     is_added: bool
+    loose: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,18 @@ def block_structure(model: LanguageModel, index: int) -> list[Step] | None:
     calls, entered, left = _watch(model, index)
     if entered is None or left is None:
         return None
-    stream, steps, chains = entered, [], []
+    stream = entered
+    steps: list[Step] = []
+    chains: list[list[_Call]] = []
+    loose: set[str] = set()
 
     def close(is_added: bool) -> None:
-        steps.append(Step(tuple(tuple(call.name for call in chain) for chain in chains), is_added))
+        steps.append(Step(tuple(tuple(call.name for call in chain) for chain in chains), is_added, frozenset(loose)))
+        loose.clear()
 
     def is_sum(value: Tensor) -> bool:
-        return bool(chains) and _same(value, stream + sum(chain[-1].gave for chain in chains))
+        ends = [chain[-1].gave for chain in chains]
+        return bool(ends) and all(end.shape == stream.shape for end in ends) and _same(value, stream + sum(ends))
 
     for call in calls:
         if call.given is stream:
@@ -62,6 +69,9 @@ def block_structure(model: LanguageModel, index: int) -> list[Step] | None:
             follows.append(call)
         elif _same(call.given, stream):
             chains.append([call])
+        elif chains:
+            chains[-1].append(call)
+            loose.add(call.name)
         else:
             return None
     if is_sum(left):
@@ -83,7 +93,7 @@ def _watch(model: LanguageModel, index: int) -> tuple[list[_Call], Tensor | None
     def keep(name: str) -> Any:
         def look(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], gave: Any) -> None:
             before, after = _tensor((*given, *named.values())), _tensor((gave,))
-            if before is None or after is None or before.shape != after.shape:
+            if before is None or after is None:
                 return
             if name:
                 calls.append(_Call(name, before, after))
@@ -92,7 +102,7 @@ def _watch(model: LanguageModel, index: int) -> tuple[list[_Call], Tensor | None
 
         return look
 
-    parts = [(name, part) for name, part in block.named_children() if any(True for _ in part.parameters())]
+    parts = [(name, part) for name, part in block.named_children() if not isinstance(part, nn.Dropout | nn.Identity)]
     hooks = [part.register_forward_hook(keep(name), with_kwargs=True) for name, part in [*parts, ("", block)]]
     training = model.training
     try:

@@ -20,6 +20,7 @@ from groundup.core.runs import RunFolder
 from groundup.inspect.page import Raw, escape, page, table
 from groundup.inspect.terminal import terminal_table, visible
 from groundup.inspect.token_map import SCRIPT, STYLE, Dot, kind_of, token_maps
+from groundup.inspect.tokens import piece_of
 from groundup.models import LanguageModel, build_model
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -69,7 +70,7 @@ def words_of(tokenizer: Tokenizer, n_beginning: int, n_inside: int = 0) -> list[
     inside: list[int] = []
     for id in range(tokenizer.vocab_size):
         if id not in tokenizer.special_ids:
-            piece = tokenizer.decode([id], continued=True)
+            piece = piece_of(tokenizer, id)
             if len(piece.strip()) >= 3 and (kind := kind_of(piece)) in ("begins a word", "inside a word"):
                 (begin if kind == "begins a word" else inside).append(id)
     return begin[:n_beginning] + inside[: n_inside if begin else n_beginning + n_inside]
@@ -117,7 +118,7 @@ def embeddings_html(
             )
         rows.append((Raw(f"<code>{escape(_name(tokenizer, id))}</code>"), id, *cells))
     dots = [
-        Dot(id, _name(tokenizer, id), kind_of(tokenizer.decode([id], continued=True)), id in labelled)
+        Dot(id, _name(tokenizer, id), kind_of(piece_of(tokenizer, id)), id in labelled)
         for id in dict.fromkeys([*labelled, *words_of(tokenizer, *_MAPPED)])
     ]
     planes = [
@@ -175,4 +176,4 @@ def _asked(tokenizer: Tokenizer, text: str | None) -> list[int]:
 
 
 def _name(tokenizer: Tokenizer, id: int) -> str:
-    return visible(tokenizer.decode([id], continued=True))
+    return visible(piece_of(tokenizer, id))

@@ -70,7 +70,7 @@ def attention_layers(model: LanguageModel) -> list[int]:
     found = [index for index, block in enumerate(blocks) if any(isinstance(part, Attend) for part in block.modules())]
     if not found:
         raise GroundupError(
-            f"a {model.config.architecture} model has no attention to look at: it carries what it read in a state; "
+            f"{model.config.architecture} has no attention to look at: it carries what it read in a state; "
             "`groundup inspect next` shows what each of its layers expects"
         )
     return found

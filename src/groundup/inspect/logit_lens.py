@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from groundup.inspect.page import escape
 from groundup.inspect.terminal import terminal_table, visible
+from groundup.inspect.tokens import piece_of
 from groundup.models.base import LanguageModel
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -140,7 +141,7 @@ def _guesses(name: str, logits_TV: Tensor, ids: list[int], tokenizer: Tokenizer,
     p_TV = log_p_TV.exp()
     top = p_TV.topk(min(n_likeliest, p_TV.shape[1]))
     likeliest = tuple(
-        tuple((tokenizer.decode([id], continued=True), p) for id, p in zip(some, shares, strict=True))
+        tuple((piece_of(tokenizer, id), p) for id, p in zip(some, shares, strict=True))
         for some, shares in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     )
     entropies = -(p_TV * log_p_TV.clamp_min(-1e4)).sum(-1) / math.log(2)

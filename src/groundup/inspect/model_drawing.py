@@ -2,7 +2,8 @@
 
 The one idea: the residual stream is the backbone (Elhage et al. 2021, "A Mathematical Framework for Transformer
 Circuits", section "High-Level Architecture"): one line from top to bottom, parts to the side of it. Kinds of blocks that
-differ are drawn once each. Plain SVG in the page's own colours.
+differ are drawn once each, and a dashed arrow says that more lies between two parts than was seen. Plain SVG in the page's
+own colours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from groundup.models.layers.attention import Attend
 
 _STREAM, _FIRST, _WIDTH, _GAP = 56, 118, 236, 34  # the stream's x, the first box's, a box's width, between boxes
 _LINE, _HEAD = 17, 26  # heights of a line in a box and of its title
-_MOST_LINES = 9
+_MOST_LINES, _IN_A_ROW = 9, 3  # lines in a box, boxes beside each other
 _BLUE, _ORANGE, _GREEN = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
@@ -31,9 +32,9 @@ class _Drawing:
         self.y = 0.0
         self.width = float(_FIRST + _WIDTH)
 
-    def line(self, *points: tuple[float, float], arrow: bool = False) -> None:
+    def line(self, *points: tuple[float, float], arrow: bool = False, is_dashed: bool = False) -> None:
         path = " L".join(f"{x:g} {y:g}" for x, y in points)
-        marker = ' marker-end="url(#arrow)"' if arrow else ""
+        marker = (' stroke-dasharray="3 3"' if is_dashed else "") + (' marker-end="url(#arrow)"' if arrow else "")
         self.shapes.append(f'<path d="M{path}" fill="none" stroke="currentColor" stroke-opacity=".55"{marker}/>')
 
     def text(self, x: float, y: float, words: str, *, style: str = "") -> None:
@@ -58,10 +59,10 @@ class _Drawing:
         self.text(_STREAM, self.y + 14, words, style='text-anchor="middle" font-weight="600"')
         self.y += 24
 
-    def on_stream(self, node: Node, colour: str, note: str = "") -> None:
+    def on_stream(self, node: Node, colour: str) -> None:
         """A part the stream goes through."""
         self.line((_STREAM, self.y), (_STREAM, self.y + 16), (_FIRST, self.y + 16), arrow=True)
-        height = self.box(_FIRST, self.y, node.name, [*_lines(node), *([note] if note else [])], colour, _count(node))
+        height = self.box(_FIRST, self.y, node.name, _lines(node), colour, _count(node))
         self.line((_FIRST, self.y + height - 8), (_STREAM, self.y + height - 8), (_STREAM, self.y + height + 14))
         self.y += height + 14
 
@@ -109,53 +110,73 @@ def model_drawing(model: LanguageModel) -> str:
         else:
             drawing.on_stream(node, _GREEN if "embedding" in node.name or node.name == "head" else "#888888")
     if model.head is None:
-        tied = Node("head", "", None, 1, 0)
-        drawing.on_stream(tied, _GREEN, "weight  that of token_embedding")
+        drawing.on_stream(Node("head", "the weight of token_embedding", None, 1, 0), _GREEN)
     drawing.label(f"{model.config.vocab_size:,} scores")
     return drawing.svg(f"{tree.name}: from tokens to scores")
 
 
 def _draw_block(drawing: _Drawing, node: Node, block: nn.Module, steps: list[Step] | None) -> None:
     """A frame with the steps of one block, and how many there are of its kind."""
-    parts = {child.name: child for child in node.children}
+    parts = {name: Node(name, type(part).__name__, None, node.n_copies, 0) for name, part in block.named_children()}
+    parts |= {child.name: child for child in node.children if child.shape is None}
     colours = {name: _colour(name, part) for name, part in block.named_children()}
+    drawn = {name for step in steps or () for chain in step.branches for name in chain}
+    besides = [child for child in node.children if child.name not in drawn] if steps else []
     top, place = drawing.y, len(drawing.shapes)
     times = f"{node.n_copies} blocks built alike, one after another" if node.n_copies > 1 else "one block"
     drawing.text(_FIRST, top + 22, f"{node.name}: {times}", style='font-weight="600"')
     drawing.line((_STREAM, top), (_STREAM, top + 36))
     drawing.y += 36
-    if steps is None or {name for step in steps for chain in step.branches for name in chain} != set(parts):
-        drawing.text(
-            _FIRST, drawing.y + 12, "how these parts are joined cannot be seen from outside", style='opacity=".65"'
-        )
-        drawing.y += 24
-        steps = [Step(((name,),), is_added=False) for name in parts]
+    notes = [f"at work inside: {', '.join(f'{child.name} {_shapes(child)}' for child in besides)}"] if besides else []
+    if steps is None:
+        notes.append("how these parts are joined cannot be seen from outside")
+        steps = [Step(((child.name,),), is_added=False) for child in node.children if child.shape is None]
+    for words in notes:
+        drawing.line((_STREAM, drawing.y), (_STREAM, drawing.y + 22))
+        drawing.text(_FIRST, drawing.y + 10, words, style='opacity=".65"')
+        drawing.y += 22
     for step in steps:
-        ends = []
-        for chain in step.branches:
-            y, x = drawing.y, float(_FIRST)
-            drawing.line((_STREAM, y + 16), (x, y + 16), arrow=True)
-            heights = []
-            for number, name in enumerate(chain):
-                if number:
-                    drawing.line((x - _GAP, y + 16), (x, y + 16), arrow=True)
-                heights.append(drawing.box(x, y, name, _lines(parts[name]), colours[name], _count(parts[name])))
-                x += _WIDTH + _GAP
-            ends.append((x - _GAP - _WIDTH / 2, y + heights[-1]))
-            drawing.y = y + max(heights) + 12
-            drawing.line((_STREAM, y), (_STREAM, drawing.y))
-        bottom = drawing.y + 8
+        ends = [_draw_chain(drawing, [parts[name] for name in chain], colours, step.loose) for chain in step.branches]
+        bottom, rail = drawing.y + 8, drawing.width + 12
         for x, y in ends:
-            drawing.line((x, y), (x, bottom), (_STREAM + (9 if step.is_added else 0), bottom), arrow=step.is_added)
+            # Side by side, they leave to the right, past those below.
+            out = [(x, y)] if len(ends) == 1 else [(x + _WIDTH / 2, y - 14), (rail, y - 14)]
+            drawing.line(
+                *out, (out[-1][0], bottom), (_STREAM + (9 if step.is_added else 0), bottom), arrow=step.is_added
+            )
         drawing.line((_STREAM, drawing.y), (_STREAM, bottom + 22))
         if step.is_added:
             drawing.add(bottom)
+        if len(ends) > 1:
+            drawing.width = rail
         drawing.y = bottom + 22
     frame = (
         f'<rect x="14" y="{top + 4:g}" width="{drawing.width - 4:g}" height="{drawing.y - top - 10:g}" rx="10" '
         'fill="var(--card, #f5f6f6)" stroke="currentColor" stroke-opacity=".25"/>'
     )
     drawing.shapes.insert(place, frame)
+
+
+def _draw_chain(
+    drawing: _Drawing, chain: list[Node], colours: dict[str, str], loose: frozenset[str]
+) -> tuple[float, float]:
+    """Parts that follow each other, some in a row; gives the lower middle of the last one."""
+    drawing.line((_STREAM, drawing.y + 16), (_FIRST, drawing.y + 16), arrow=True)
+    end = (0.0, 0.0)
+    for start in range(0, len(chain), _IN_A_ROW):
+        y, tallest = drawing.y, 0.0
+        for column, part in enumerate(chain[start : start + _IN_A_ROW]):
+            x = float(_FIRST + column * (_WIDTH + _GAP))
+            is_loose = part.name in loose
+            if column:
+                drawing.line((x - _GAP, y + 16), (x, y + 16), arrow=True, is_dashed=is_loose)
+            elif start:
+                drawing.line(end, (end[0], y - 8), (x + 20, y - 8), (x + 20, y), arrow=True, is_dashed=is_loose)
+            height = drawing.box(x, y, part.name, _lines(part), colours[part.name], _count(part))
+            end, tallest = (x + _WIDTH / 2, y + height), max(tallest, height)
+        drawing.y = y + tallest + 16
+        drawing.line((_STREAM, y), (_STREAM, drawing.y))
+    return end
 
 
 def _colour(name: str, part: nn.Module) -> str:
@@ -165,18 +186,20 @@ def _colour(name: str, part: nn.Module) -> str:
 
 
 def _lines(node: Node) -> list[str]:
-    """What a part is made of: a line for each weight or layer of it, with its shape."""
-    lines = []
-    for child in node.children:
-        if child.shape is not None:
-            lines.append(f"{child.name}  {shape_text(child)}")
-        elif all(inner.shape is not None for inner in child.children):
-            lines.append(f"{child.name}  {shape_text(*child.children)}")
-        else:
-            lines.append(f"{child.name}  {readable_count(child.n_parameters / node.n_copies)}")
+    """What a part is made of: a line for each weight or layer of it, with its shape; its kind when it has no weights."""
+    lines = [f"{child.name}  {_shapes(child)}" for child in node.children] or [node.kind]
     if len(lines) > _MOST_LINES:
         lines[_MOST_LINES - 1 :] = [f"and {len(lines) - _MOST_LINES + 1} more"]
-    return lines
+    return [*lines, node.note] if node.note else lines
+
+
+def _shapes(node: Node) -> str:
+    """The shape of a weight, of a layer's weight and bias, or how many parameters a larger part has."""
+    if node.shape is not None:
+        return shape_text(node)
+    if all(child.shape is not None for child in node.children):
+        return shape_text(*node.children)
+    return readable_count(node.n_parameters / node.n_copies)
 
 
 def shape_text(*parameters: Node) -> str:

@@ -1,7 +1,7 @@
 """The layers of a model as a tree: what holds what, the shape of every weight, and how many parameters each part has.
 
 The one idea: blocks that are built alike are one branch. Two blocks are alike when all their parts have the same kinds,
-sizes and settings (their printed form is the same), so a model that takes turns between kinds of blocks shows each kind
+sizes and settings (all but the number of their layer), so a model that takes turns between kinds of blocks shows each kind
 once, with the numbers of the blocks that are of it.
 """
 
@@ -26,6 +26,7 @@ class Node:
     n_copies: int
     n_parameters: int
     children: tuple[Node, ...] = ()
+    note: str = ""  # what tells its kind of block from others of the same shapes
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,16 @@ def alike(blocks: Iterable[nn.Module]) -> list[list[int]]:
     """The indices of blocks that are built alike, each kind once, in the order in which the kinds first come."""
     kinds: dict[str, list[int]] = {}
     for index, block in enumerate(blocks):
-        kinds.setdefault(f"{block!r} {[tuple(p.shape) for p in block.parameters()]}", []).append(index)
+        settings = [(name, sorted(_settings(module).items())) for name, module in block.named_modules()]
+        shapes = [tuple(parameter.shape) for parameter in block.parameters()]
+        kinds.setdefault(f"{block!r} {settings} {shapes}", []).append(index)
     return list(kinds.values())
+
+
+def _settings(module: nn.Module) -> dict[str, object]:
+    """The plain values a module was built with, except those that every layer has of its own."""
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str | None)}
+    return {name: str(value) for name, value in plain.items() if name not in ("layer", "training")}
 
 
 def numbers(indices: Sequence[int]) -> str:
@@ -101,4 +110,8 @@ def _node(name: str, copies: list[nn.Module], seen: set[int]) -> list[Node]:
     """One node, or none when the modules hold no parameters that were not there already."""
     children = _children(copies, seen)
     n_parameters = sum(child.n_parameters for child in children)
-    return [Node(name, type(copies[0]).__name__, None, len(copies), n_parameters, children)] if children else []
+    if not children:
+        return []
+    window = getattr(copies[0], "window", None)
+    note = f"window of {window:,} tokens" if isinstance(window, int) else ""
+    return [Node(name, type(copies[0]).__name__, None, len(copies), n_parameters, children, note)]

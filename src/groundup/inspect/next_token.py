@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from groundup.inspect.logit_lens import lens_html, lens_terminal, logit_lens
 from groundup.inspect.page import Raw, escape, page, table
 from groundup.inspect.terminal import terminal_table, visible
+from groundup.inspect.tokens import piece_of
 from groundup.models.base import LanguageModel
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -49,16 +50,13 @@ def next_token_guesses(model: LanguageModel, tokenizer: Tokenizer, text: str, n_
     for position, id in enumerate(ids):
         top = p_TV[position].topk(min(n_likeliest, p_TV.shape[1]))
         likeliest = tuple(
-            (tokenizer.decode([i], continued=True), p)
-            for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+            (piece_of(tokenizer, i), p) for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)
         )
         came = ids[position + 1] if position + 1 < len(ids) else None
         p = None if came is None else p_TV[position, came].item()
         rank = None if came is None else int((p_TV[position] > p_TV[position, came]).sum()) + 1
-        name = None if came is None else tokenizer.decode([came], continued=True)
-        guesses.append(
-            Guess(tokenizer.decode([id], continued=True), entropies[position].item(), likeliest, name, p, rank)
-        )
+        name = None if came is None else piece_of(tokenizer, came)
+        guesses.append(Guess(piece_of(tokenizer, id), entropies[position].item(), likeliest, name, p, rank))
     return guesses
 
 

@@ -42,6 +42,12 @@ def tokens_html(tokenizer: Tokenizer, text: str) -> str:
     return page("Tokens", body)
 
 
+def piece_of(tokenizer: Tokenizer, id: int) -> str:
+    """The text of one token as it stands within a text; stray bytes as `\\xe4`, so that no two look alike."""
+    text, table = tokenizer.decode([id], continued=True), tokenizer.bytes_table()
+    return table[id].decode("utf-8", errors="backslashreplace") if table and "\ufffd" in text else text
+
+
 def _rows(text: str, found: list[Span]) -> list[tuple[object, ...]]:
     return [
         (number, span.id, visible(span.token), _place(span), visible(text[span.start : span.end]), _hex(span))

@@ -197,6 +197,8 @@ class LanguageModel(nn.Module, ABC):
     # What writes into the residual stream, matrices or the norms behind them, as names within a block; these begin at
     # zero, see initialization.py.
     writing: ClassVar[tuple[str, ...]] = ("attention.output", "feed_forward.down")
+    # How fast embeddings may learn, as a share of the default architecture's rate; see pretraining/recipe.py.
+    embedding_pace: ClassVar[float] = 1.0
 
     # Whether torch.compile can take the model as a whole, and gains by it.
     compiles: ClassVar[bool] = True

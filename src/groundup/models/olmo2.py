@@ -17,7 +17,7 @@ from groundup.models import llama_files
 from groundup.models.base import LanguageModel, Reading
 from groundup.models.layers.feedforward import SwiGLU
 from groundup.models.layers.grouped_query import GroupedQueryAttention
-from groundup.models.layers.norm import RMSNorm, set_gain
+from groundup.models.layers.norm import RMSNorm
 from groundup.models.rotary_config import RotaryConfig
 from groundup.models.sizes import modern_sizes
 from groundup.models.weights import ForeignConfig, Row, WeightTable
@@ -65,21 +65,12 @@ class Block(nn.Module):
 class Model(LanguageModel):
     """An OLMo 2 language model; see `LanguageModel` for what it does."""
 
-    # What is normalised must not be zero: the norms' gains keep the first blocks quiet instead, see `initialize`.
-    writing = ()
+    writing = ("attention_norm", "feed_forward_norm")
 
     def __init__(self, config: Config) -> None:
         blocks = (Block(config, layer) for layer in range(config.n_layers))
         super().__init__(config, blocks, RMSNorm(config.d_model, config.norm_eps))
         self.rotaries = (config.rotary(),)
-
-    def initialize(self, seed: int) -> None:
-        """Fill all weights; see initialization.py. The 2 L outputs that add up have gains of 1/sqrt(2 L)."""
-        super().initialize(seed)
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            for norm in (block.attention_norm, block.feed_forward_norm):
-                set_gain(norm, (2 * len(self.blocks)) ** -0.5)
 
 
 derived_sizes = modern_sizes

@@ -83,7 +83,7 @@ class PretrainConfig(Config):
     n_kv_heads: Count | None = Field(default=None, description="Key and value heads, instead of the dial's.")
     d_ff: Count | None = Field(default=None, description="Width of the feed-forward layer, instead of the dial's.")
     dropout: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
-        default=None, description="Dropout, for an architecture that has it (gpt2, custom)."
+        default=None, description="Dropout, for an architecture that has it (gpt2, gpt_neox, phi3, custom)."
     )
     tie_embeddings: bool | None = Field(default=None, description="One matrix for the embedding and the head.")
     model: dict[str, Any] = Field(

@@ -43,6 +43,7 @@ class Difficulty:
 
     anchors: tuple[Anchor, ...]  # by rising n_tokens
     n_train_tokens: int
+    vocab_size: int
 
     def at(self, n_tokens: float) -> Anchor:
         """What counting reaches after so many distinct tokens: between anchors by interpolation, beyond by slowing down.
@@ -58,13 +59,14 @@ class Difficulty:
 # The law: log(loss) is a weighted sum of `features`. Weights by `python benchmarks/forecast_fit.py fit`, from the runs in
 # benchmarks/data/forecast_runs.jsonl; docs/design/002-planner.md has the errors on texts left out of the fit.
 LAW = {
-    "constant": -0.9399,
-    "trigram": 1.4841,
-    "bigram": 0.5533,
-    "size": 0.0877,
-    "repeats": 0.5806,
-    "together": -0.0135,
-    "memorising": 0.0382,
+    "constant": -1.017,
+    "trigram": 1.5217,
+    "bigram": 0.7408,
+    "size": 0.0904,
+    "repeats": 0.727,
+    "together": -0.013,
+    "vocabulary": -0.0389,
+    "memorising": 0.0442,
 }
 REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6 (R*_D = 15.4): repeating is worth ever less new text
 
@@ -81,6 +83,8 @@ def features(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) ->
     - `size`, `repeats`: how the loss moves with parameters and tokens; the shape is that of the published laws.
     - `together`: size helps more the longer the training, and more here than in the published law; measured for small models
       and short runs, so it counts within that range only.
+    - `vocabulary`: with more kinds of tokens, models stay nearer to counting, or pass it: most are rare, and a model
+      learns what a rare token has in common with others where counting begins anew. Within the range of our runs.
     - `memorising`: readings of a text that the weights could hold by heart: the more parameters for a distinct token and the
       more readings, the more the training loss alone falls, and the validation loss rises.
     """
@@ -96,6 +100,7 @@ def features(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) ->
         "size": math.log(once),
         "repeats": math.log(_published_law(matrix_parameters, worth) / once),
         "together": _log_within(matrix_parameters) * _log_within(worth),
+        "vocabulary": math.log(min(max(difficulty.vocab_size, 1024), 8192) / 1024),
         "memorising": math.log1p(repeats * matrix_parameters / distinct) * math.log1p(repeats),
     }
 
@@ -142,7 +147,7 @@ def measure_difficulty(texts: Sequence[tuple[TokenSplit, TokenSplit, float]], vo
         anchors.append(Anchor(len(counted), tuple(losses)))
     # The text of a mixture lasts until its average token has been read (interleave.py).
     once = 1 / sum(share**2 / train.n_tokens for train, _, share in texts)
-    return Difficulty(tuple(anchors), round(once))
+    return Difficulty(tuple(anchors), round(once), vocab_size)
 
 
 def sample(split: TokenSplit, n_tokens: int, size: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from groundup.core.errors import GroundupError
 from groundup.models import ModelConfig, config_for_size
 from groundup.models.sizes import DEEPEST, WIDTH_PER_LAYER
 
-NEAR = 0.05
-WIDTH_STEP = 32
+NEAR = 0.1
+WIDTH_STEP = 16
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import psutil
 
@@ -28,7 +29,7 @@ from groundup.pretraining.course import COMPILING_SECONDS, Budget, Pacing
 from groundup.pretraining.forecast import forecast_loss, measure_difficulty
 from groundup.pretraining.plan import Candidate, Plan, readable_count, readable_seconds
 from groundup.pretraining.recipe import recipe_values
-from groundup.pretraining.rehearsal import CPU_ALLOCATOR, Rehearsal, least_bytes, rehearse
+from groundup.pretraining.rehearsal import CPU_ACTIVATIONS, Rehearsal, least_bytes, rehearse
 from groundup.pretraining.shape import shape_settings
 from groundup.training.optimizers import OptimizerSettings
 
@@ -144,6 +145,8 @@ class _Planner:
                 place = depths.index(best)
                 around = (best, *depths[max(0, place - 1) : place + 2])
                 due = [depth for depth in around if depth not in self.rehearsals and candidates[depth].fits]
+            if self._rehearse_as_planned(best, candidates[best]):
+                candidates = {depth: self._candidate(depth) for depth in depths}
         last = max(depths.index(max(self.rehearsals)), depths.index(best) + 2)
         return best, {depth: candidates[depth] for depth in depths[: last + 1]}, self._reason(best, candidates)
 
@@ -237,24 +240,50 @@ class _Planner:
         else:
             model = self._model(depth)
             free_bytes = self.usable_bytes - self.base_bytes - least_bytes(model)
-            affordable = int(free_bytes / CPU_ALLOCATOR / (least_bytes(model, 1) - least_bytes(model)))
+            affordable = int(free_bytes / CPU_ACTIVATIONS / (least_bytes(model, 1) - least_bytes(model)))
             most = self.config.micro_batch_size or self.pacing.batch_size(1e6) // self.world_size
-        settings = OptimizerSettings(
-            self.rates["learning_rate"],
-            self.rates["embedding_learning_rate"],
-            self.rates["head_learning_rate"],
-            self.rates["vector_learning_rate"],
-            matrices=self.config.optimizer,
-        )
         self.rehearsals[depth] = rehearse(
             self._model(depth),
             self.rows,
-            settings,
+            self._optimizer_settings(),
             parts=self.parts,
             n_rows=max(1, min(most, affordable, MOST_MICRO_BATCH_TOKENS // self.context_length)),
             seconds=seconds,
             device=self.device,
             precision=self.config.precision,
+        )
+
+    def _rehearse_as_planned(self, depth: int, chosen: Candidate) -> bool:
+        """Time the chosen size once more, computing as many windows at once as planned; False when it was timed so.
+
+        Its time decides how many tokens the run will see, and a window's depends on how many there are. It takes about eight
+        steps, so it is left out where eight steps are much of the run.
+        """
+        cost = self.rehearsals[depth]
+        n_rows = self._micro_batch_size(cost, chosen.batch_size)
+        seconds = chosen.training_seconds * PLANNING_SHARE / 2
+        if n_rows == cost.n_rows or 8 * n_rows * cost.row_seconds > min(seconds, LONGEST_PLANNING_SECONDS / 2):
+            return False
+        again = rehearse(
+            self._model(depth),
+            self.rows,
+            self._optimizer_settings(),
+            parts=self.parts,
+            n_rows=n_rows,
+            seconds=1.0,
+            device=self.device,
+            precision=cost.dtype,
+        )
+        self.rehearsals[depth] = replace(again, dtype_reason=cost.dtype_reason)
+        return True
+
+    def _optimizer_settings(self) -> OptimizerSettings:
+        return OptimizerSettings(
+            self.rates["learning_rate"],
+            self.rates["embedding_learning_rate"],
+            self.rates["head_learning_rate"],
+            self.rates["vector_learning_rate"],
+            matrices=self.config.optimizer,
         )
 
     def _cost(self, depth: int) -> Rehearsal:
@@ -278,18 +307,20 @@ class _Planner:
         share = batch_size // self.world_size
         for part in (share // n for n in range(1, share + 1) if share % n == 0):
             small = part * self.context_length <= MOST_MICRO_BATCH_TOKENS
-            if small and self._memory_bytes(cost, part) <= self.usable_bytes:
+            if small and self._memory_bytes(cost, part, batch_size) <= self.usable_bytes:
                 return part
         return 1
 
-    def _memory_bytes(self, cost: Rehearsal, micro_batch_size: int) -> int:
-        return self.base_bytes + cost.memory_bytes(micro_batch_size, self.context_length, self.vocab_size)
+    def _memory_bytes(self, cost: Rehearsal, micro_batch_size: int, batch_size: int) -> int:
+        accumulates = micro_batch_size * self.world_size < batch_size
+        sizes = micro_batch_size, self.context_length, self.vocab_size
+        return self.base_bytes + cost.memory_bytes(*sizes, accumulates)
 
     def _candidate(self, depth: int) -> Candidate:
         """What would come of a depth."""
         cost, model = self._cost(depth), self._model(depth)
         course = self.pacing.course(cost, model.matrix_parameters())
-        memory = self._memory_bytes(cost, self._micro_batch_size(cost, course.batch_size))
+        memory = self._memory_bytes(cost, self._micro_batch_size(cost, course.batch_size), course.batch_size)
         loss = forecast_loss(self.difficulty, model.matrix_parameters(), course.tokens)
         return Candidate(
             size=f"d{depth}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from groundup.models import architecture
 from groundup.pretraining.config import PretrainConfig
 
 
@@ -61,4 +62,6 @@ def recipe_values(config: PretrainConfig, d_model: int = TUNED_WIDTH) -> dict[st
     values["learning_rate"] *= max(narrowing, 2 / 3) if config.optimizer == "muon" else narrowing
     if config.optimizer == "adamw":
         values["embedding_learning_rate"] *= narrowing
+    else:
+        values["embedding_learning_rate"] *= architecture(config.architecture).Model.embedding_pace
     return {name: value for name, value in values.items() if getattr(config, name) is None}

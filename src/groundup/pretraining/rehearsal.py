@@ -7,9 +7,10 @@ autograd keeps for the backward pass (by listening to what it saves), and those 
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,15 +20,22 @@ from groundup.data.batches import TrainingBatches
 from groundup.data.packing import Rows
 from groundup.models import LanguageModel, ModelConfig, build_model
 from groundup.training.job import Budget, Job
+from groundup.training.memory import keep_freed_memory
 from groundup.training.objectives import LOGITS_AT_ONCE, next_token_loss
 from groundup.training.optimizers import Optimizer, OptimizerSettings
 from groundup.training.precision import choose_dtype
 from groundup.training.step import take_step
 
 FEWEST_STEPS = 3
-# Peak memory over the bytes in use: the C library keeps what is freed in pieces of the wrong size. Measured 2.1 to 2.2 (d4 and d6,
-# contexts of 64 and 256, fp32 and bf16, glibc); PyTorch's own allocator on GPUs keeps less.
-CPU_ALLOCATOR, GPU_ALLOCATOR = 2.15, 1.2
+WARM_UP_STEPS = 2  # start threads, take memory, make the optimizer's state: the first takes up to 1.4 times as long
+# Peak memory over the bytes counted. What is there all the time (weights, gradients, optimizer) is little more than itself. What
+# a step takes and frees is over twice as much: gradients come on top, and the C library keeps what is freed, in pieces of the
+# wrong size (training/memory.py), and more so where a step has several micro-batches. Blocks of logits are large enough to go
+# back at once. Fitted to the peaks of 20 runs on two cores with glibc, all within 5 % (d2 to d6, 1,024 and 8,192 tokens, contexts
+# of 64 and 256, fp32 and bf16); PyTorch's own allocator on GPUs keeps less.
+CPU_STATE, CPU_ACTIVATIONS, CPU_ACCUMULATED, GPU_ALLOCATOR = 1.6, 2.25, 2.9, 1.2
+LOGIT_BYTES = {"bf16": 12, "fp32": 8}  # a block: logits, log-softmax in fp32, gradient
+CPU_START_BYTES = 45_000_000  # libraries that the first step and the report wake
 # Before anything is timed: weights, gradients and optimizer, a parameter; and what is kept for the backward pass, for a token, a
 # layer and a unit of width (measured 67 to 109 bytes in fp32: gpt2 and qwen3, d2 to d6).
 PARAMETER_BYTES, ACTIVATION_BYTES = 16, 110
@@ -63,18 +71,24 @@ class Rehearsal:
         """Seconds of a save of the training state."""
         return (self.weight_bytes + self.optimizer_bytes) / DISK_BYTES_PER_SECOND
 
-    def memory_bytes(self, micro_batch_size: int, context_length: int, vocab_size: int) -> int:
-        """Most bytes in use at once, over those of the bare process.
+    def memory_bytes(
+        self, micro_batch_size: int, context_length: int, vocab_size: int, accumulates: bool = False
+    ) -> int:
+        """Most bytes in use at once, over those of the bare process; `accumulates` when a step has several micro-batches.
 
         At the top of the backward pass everything saved is there, with the weights' copies in bf16, and so are a block
         of logits, its softmax and its gradient, in fp32 and in `dtype`. While the state is saved, the optimizer's is
         there twice.
         """
         n_logits = min(micro_batch_size * context_length * vocab_size, LOGITS_AT_ONCE + vocab_size)
+        logits = LOGIT_BYTES[self.dtype] * n_logits
         copies = self.weight_bytes // 2 if self.dtype == "bf16" else 0
         state = 2 * self.weight_bytes + copies + self.optimizer_bytes  # weights and gradients
-        in_use = state + max(micro_batch_size * self.saved_row_bytes + 14 * n_logits, self.optimizer_bytes)
-        return round(in_use * (GPU_ALLOCATOR if self.device.startswith("cuda") else CPU_ALLOCATOR))
+        saved = micro_batch_size * self.saved_row_bytes
+        if self.device.startswith("cuda"):
+            return round(GPU_ALLOCATOR * (state + max(saved + logits, self.optimizer_bytes)))
+        step = (CPU_ACCUMULATED if accumulates else CPU_ACTIVATIONS) * saved + logits
+        return round(CPU_STATE * state + max(step, self.optimizer_bytes)) + CPU_START_BYTES
 
     def scaled(self, known: ModelConfig, model: ModelConfig) -> Rehearsal:
         """An estimate for another model than the `known` one of this rehearsal: seconds by arithmetic, bytes by sizes."""
@@ -113,8 +127,11 @@ def rehearse(
 ) -> Rehearsal:
     """Train a new model of `config` on batches of `n_rows` rows for about `seconds`, at least `FEWEST_STEPS` steps.
 
-    `rows` and `parts` are those of the sources it will read, as `TrainingBatches` takes them.
+    `rows` and `parts` are those of the sources it will read, as `TrainingBatches` takes them. A row's seconds depend on
+    how many are computed at once, by up to a third and not in one direction (caches; blocks of memory that are kept or given
+    back), so figures hold for `n_rows`. Steps count by their median: another program's moment is not the machine's speed.
     """
+    keep_freed_memory()  # as the loop does
     model = build_model(config).to(device)
     batches = TrainingBatches(rows, batch_size=n_rows, micro_batch_size=n_rows, seed=0, parts=parts)
     dtype, reason = _dtype(model, batches, precision, seconds / 8)
@@ -122,29 +139,19 @@ def rehearse(
     optimizer = Optimizer(model, settings)
     job = Job(model, batches, next_token_loss, optimizer, Budget(steps=1))
     model.train()
-    take_step(job, 0, 0.0)  # starts threads, makes the optimizer's state; a factor of 0 changes no weight
+    for _ in range(WARM_UP_STEPS):
+        take_step(job, 0, 0.0)  # a factor of 0 changes no weight
     saved_bytes = _saved_bytes(model, batches)
 
-    n_steps, start = 0, _now(device)
-    while n_steps < FEWEST_STEPS or _now(device) - start < seconds / 2:
-        n_steps += 1
-        take_step(job, n_steps, 1.0)
-    step_seconds = (_now(device) - start) / n_steps
-
-    start = _now(device)
+    steps = itertools.count(1)
+    step_seconds = _median_seconds(lambda: take_step(job, next(steps), 1.0), device, seconds / 2)
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    made_seconds = _now(device) - start
-    optimizer.step(0.0)
-    update_seconds = max(0.0, _now(device) - start - made_seconds)
+    update_seconds = _median_seconds(lambda: optimizer.step(0.0), device)
+    optimizer_bytes = sum(tensor.nbytes for tensor in optimizer.state_tensors().values())
     with torch.no_grad():
         batch = batches(0)[0].to(device)
-        passes = []
-        for _ in range(3):
-            start = _now(device)
-            next_token_loss(model, batch)
-            passes.append(_now(device) - start)
-        forward_seconds = statistics.median(passes)
+        forward_seconds = _median_seconds(lambda: next_token_loss(model, batch), device)
 
     weight_bytes = sum(parameter.nbytes for parameter in model.parameters())
     copies = weight_bytes // 2 if dtype == "bf16" else 0
@@ -159,8 +166,18 @@ def rehearse(
         new_token_seconds=_new_token_seconds(model, device),
         saved_row_bytes=max(0, saved_bytes - copies) // n_rows,
         weight_bytes=weight_bytes,
-        optimizer_bytes=sum(tensor.nbytes for tensor in optimizer.state_tensors().values()),
+        optimizer_bytes=optimizer_bytes,
     )
+
+
+def _median_seconds(work: Callable[[], object], device: str, seconds: float = 0.0) -> float:
+    """Median seconds of `work`, done `FEWEST_STEPS` times and again until `seconds` are over."""
+    times: list[float] = []
+    while len(times) < FEWEST_STEPS or sum(times) < seconds:
+        start = _now(device)
+        work()
+        times.append(_now(device) - start)
+    return statistics.median(times)
 
 
 @torch.no_grad()

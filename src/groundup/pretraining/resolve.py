@@ -65,7 +65,7 @@ def resolve(
     if config.mix:
         values |= {"mix": settled_mix(config.mix, mixture), "mix_alpha": None}
     shape = model_config(PretrainConfig.build(values), tokenizer)
-    values |= {name: getattr(shape, name) for name in SHAPE if hasattr(shape, name)}
+    values |= {name: getattr(shape, name) for name in SHAPE if name in type(shape).model_fields}
     resolved = PretrainConfig.build(_without_effectless(values), source="the resolved settings")
     chosen.write(run.plan)
     resolved.write(run.config)  # last: a resolved config promises a plan

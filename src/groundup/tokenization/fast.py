@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -28,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from groundup.tokenization.fast_added_words import added_words, around_words, can_stand_apart
 from groundup.tokenization.fast_gigatoken import Gigatoken, gigatoken_is_there
 from groundup.tokenization.patterns import Pattern, find_pattern
 
@@ -46,6 +48,8 @@ class FastEncoder:
     def __call__(self, text: str) -> Ids:
         return self.encode(text)
 
+
+_NEVER_IN_UTF8 = {0xC0, 0xC1, *range(0xF5, 0x100)}  # RFC 3629, section 1; GPT-NeoX's vocabulary lacks them
 
 # The corners of the patterns; letters, digits and a composition that entered Unicode in versions 13 to 17.
 _SAMPLE = (
@@ -92,7 +96,29 @@ def fast_encoder(description: dict[str, Any], reference: Tokenizer) -> FastEncod
     if is_char(description):
         encode = _char_encoder(description["model"])
         return encode and FastEncoder("numpy", encode, lambda texts: [encode(text) for text in texts])
-    return _byte_pair_encoder(description, reference)
+    words = added_words(description)
+    if not words:
+        return _byte_pair_encoder(description, reference)
+    if not can_stand_apart(words):
+        return None
+    without = description | {"added_tokens": [token for token in description["added_tokens"] if token["special"]]}
+    bare = Tokenizer.from_str(json.dumps(without))
+    bare.encode_special_tokens = True
+    found = _byte_pair_encoder(without, bare)
+    if found is None:
+        return None
+    # Not the ids of the file: a word that is spelled as a piece of the vocabulary has that piece's.
+    known = reference.get_vocab(with_added_tokens=True)
+    between = around_words({word["content"]: known[word["content"]] for word in words}, found.encode)
+
+    def encode_with_words(text: str) -> Ids:
+        return between(text) if _is_normalized(description, text) else reference_ids(reference, text)
+
+    form = unicodedata.normalize if description.get("normalizer") else lambda _, text: text
+    samples = [form("NFC", word["content"].join(_SAMPLES)) for word in words]
+    if not all(np.array_equal(encode_with_words(text), reference_ids(reference, text)) for text in samples):
+        return None
+    return FastEncoder(found.library, encode_with_words, lambda texts: [encode_with_words(text) for text in texts])
 
 
 def is_char(description: dict[str, Any]) -> bool:
@@ -108,7 +134,7 @@ def is_char(description: dict[str, Any]) -> bool:
 
 def has_added_words(description: dict[str, Any]) -> bool:
     """Whether words were added that `tokenizers` looks for in any text: added tokens that are no special ones."""
-    return not all(token["special"] for token in description.get("added_tokens") or ())
+    return bool(added_words(description))
 
 
 def _char_encoder(model: dict[str, Any]) -> Encoder | None:
@@ -157,10 +183,7 @@ def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Fas
     # With ignore_merges whole words are looked up first, which would make the proof below see nothing of the merges.
     oddities = ("dropout", "ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
     is_plain = (
-        model["type"] == "BPE"
-        and normalizer in (None, {"type": "NFC"})
-        and not any(model.get(key) for key in oddities)
-        and not has_added_words(description)
+        model["type"] == "BPE" and normalizer in (None, {"type": "NFC"}) and not any(model.get(key) for key in oddities)
     )
     if pattern is None or not is_plain or not _is_canonical(model, reference):
         return None
@@ -169,8 +192,7 @@ def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Fas
         return reference_ids(reference, text)
 
     def is_ready(text: str) -> bool:
-        # Normalised text can differ from the text only if it is not NFC; the reference then does all of it.
-        return normalizer is None or text.isascii() or unicodedata.is_normalized("NFC", text)
+        return _is_normalized(description, text)
 
     def only_ready(library: str, encode: Encoder, encode_group: Callable[[list[str]], list[Ids]]) -> FastEncoder | None:
         found = FastEncoder(
@@ -200,11 +222,16 @@ def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Fas
     )
 
 
+def _is_normalized(description: dict[str, Any], text: str) -> bool:
+    """Whether the text is as NFC would make it, if that is asked for; if it is not, the reference does all of it."""
+    return description.get("normalizer") is None or text.isascii() or unicodedata.is_normalized("NFC", text)
+
+
 def _tiktoken_encoder(model: dict[str, Any], pattern: Pattern, encode_slowly: Encoder) -> Encoder:
     import tiktoken
 
     alphabet, vocabulary = byte_alphabet(), model["vocab"]
-    tokens = [*alphabet, *("".join(pair) for pair in merge_pairs(model))]
+    tokens = [*(letter for letter in alphabet if letter in vocabulary), *("".join(pair) for pair in merge_pairs(model))]
     ranks = {bytes(alphabet[character] for character in token): vocabulary[token] for token in tokens}
     # One special token because tiktoken searches an empty list of them slowly; it is never allowed, so never made.
     encoding = tiktoken.Encoding(
@@ -226,9 +253,9 @@ def reference_ids(reference: Tokenizer, text: str) -> Ids:
 
 
 def _is_canonical(model: dict[str, Any], reference: Tokenizer) -> bool:
-    """Whether conditions (1) to (3) of the module's docstring hold, and the vocabulary has all 256 bytes."""
+    """Whether conditions (1) to (3) of the module's docstring hold, and the vocabulary has all bytes of UTF-8."""
     vocabulary, products = model["vocab"], ["".join(pair) for pair in merge_pairs(model)]
-    if not all(character in vocabulary for character in byte_alphabet()):
+    if not all(character in vocabulary for character, byte in byte_alphabet().items() if byte not in _NEVER_IN_UTF8):
         return False
     ids = [vocabulary[product] for product in products]
     if any(later <= earlier for earlier, later in itertools.pairwise(ids)):

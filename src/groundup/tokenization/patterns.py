@@ -117,7 +117,9 @@ def find_pattern(pre_tokenizer: Any) -> Pattern | None:
     followed by ByteLevel without one.
     """
     match pre_tokenizer:
-        case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}:
+        case {"type": "ByteLevel", "add_prefix_space": False} if pre_tokenizer.get(
+            "use_regex", True
+        ):  # older files: unsaid
             return PATTERNS["gpt2"]
         case {
             "type": "Sequence",
