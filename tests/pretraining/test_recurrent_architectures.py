@@ -32,5 +32,5 @@ def test_they_train_and_write_past_their_context(name: str, small: dict, stories
 
 
 def test_compiling_what_is_not_compiled_is_refused(small: dict, stories: Path, tmp_path: Path) -> None:
-    with pytest.raises(GroundupError, match="a lstm is not compiled"):
+    with pytest.raises(GroundupError, match="compile on: lstm is not compiled"):
         gu.pretrain(stories, out=tmp_path / "run", architecture="lstm", steps=2, **(small | {"compile": "on"}))

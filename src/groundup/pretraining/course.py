@@ -169,9 +169,9 @@ class Pacing:
         if not architecture(name).Model.compiles:
             if asked == "on":
                 raise GroundupError(
-                    f"compile on: a {name} is not compiled, its kernels are whole operations already; leave compile out"
+                    f"compile on: {name} is not compiled, its kernels are whole operations already; leave compile out"
                 )
-            return Choice(False, f"not compiled: the kernels of a {name} are whole operations already")
+            return Choice(False, f"not compiled: the kernels of {name} are whole operations already")
         if asked == "auto":
             return compile_decision(round(seconds), self.device)
         return Choice(asked == "on", "compiled: asked for" if asked == "on" else "not compiled: asked for")
