@@ -11,6 +11,7 @@ from groundup.core.progress import Reporter
 from groundup.generation.engine import generate_ids
 from groundup.generation.sampling import SamplingSettings
 from groundup.generation.text_model import TextModel, load
+from groundup.tokenization.tokenizer import Tokenizer
 
 from .conftest import CONTEXT, VOCAB, decided_model
 
@@ -182,3 +183,12 @@ def test_load_tells_on_standard_error(tmp_path, model, tokenizer, capsys):
 def test_a_model_with_more_ids_than_its_tokenizer_writes_only_text(tokenizer):
     writer = TextModel(decided_model("qwen3", vocab_size=VOCAB + 3000), tokenizer)
     assert len(writer.generate("The", max_new_tokens=20, temperature=2.0)) >= 10
+
+
+def test_a_prompt_begins_with_the_models_own_token_where_its_tokenizer_says_so(model, tokenizer):
+    plain = TextModel(model, tokenizer)
+    begun = TextModel(model, Tokenizer(tokenizer.to_json(), tokenizer.config | {"add_bos_token": True}))
+    ids = tokenizer.encode("The statement")
+    assert plain._prompt_ids("The statement") == ids
+    assert begun._prompt_ids("The statement") == [tokenizer.bos_id, *ids]
+    assert begun._prompt_ids("") == plain._prompt_ids("") == [tokenizer.bos_id]

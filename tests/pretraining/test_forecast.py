@@ -138,3 +138,11 @@ def test_small_text_is_worn_out():
     assert best_tokens(difficulty(10**5), 4 * 10**5, 10**8) > worn_out
     longer = best_tokens(difficulty(10**5), 10**7, 10**10)  # however much time there is
     assert longer == pytest.approx(worn_out, rel=0.2)
+
+
+def test_a_text_that_only_repeats_itself_has_a_forecast() -> None:
+    """Counting foretells it without a doubt; the logarithm of no loss at all ended the plan with `math domain error`."""
+    losses = counting_losses(np.tile(np.arange(8), 2_000), np.tile(np.arange(8), 100), 8)
+    assert losses[-1] == pytest.approx(forecast.LOWEST_LOSS)
+    anchors = (Anchor(8_000, (2.08, 1e-3, 1e-3, 1e-3)), Anchor(16_000, tuple(losses)))
+    assert 0 < forecast_loss(Difficulty(anchors, 16_000, 8), 100_000, 50_000) < 2

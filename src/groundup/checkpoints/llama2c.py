@@ -60,6 +60,8 @@ def open_llama2c(path: Path, tokenizer: str | Path | None = None) -> ModelSource
     if begin != size:
         raise _unreadable(path, f"a model of its sizes {sizes} takes {begin:,} bytes, the file has {size:,}")
     vocabulary = _vocabulary(path, config.vocab_size) if tokenizer is None else open_tokenizer(tokenizer)
+    # Its programs begin every text so.
+    vocabulary.config["add_bos_token"] = vocabulary.bos_id is not None
     ids = {"bos_id": vocabulary.bos_id, "eos_ids": () if vocabulary.eos_id is None else (vocabulary.eos_id,)}
     return ModelSource(path, config.model_copy(update=ids), vocabulary, _Llama2cTensors(places, config.d_head))
 

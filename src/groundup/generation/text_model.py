@@ -24,6 +24,7 @@ from groundup.generation.scoring import Score, score_ids
 from groundup.generation.stops import StopStrings
 from groundup.models.base import LanguageModel
 from groundup.models.quantize import quantize_int8
+from groundup.tokenization.beginning import adds_bos
 from groundup.tokenization.tokenizer import Tokenizer
 
 # What the weights are kept in and computed with; int8 computes in bf16.
@@ -91,7 +92,9 @@ class TextModel:
         return Score(tuple(ids), tuple(score_ids(self.model, ids, self._first_id())), len(text.encode("utf-8")))
 
     def _prompt_ids(self, prompt: str) -> list[int]:
-        return self.tokenizer.encode(prompt) or [self._first_id()]
+        ids = self.tokenizer.encode(prompt)
+        # Llama and Gemma were trained on texts that begin with a token of their own, and read badly without it.
+        return ids if ids and not adds_bos(self.tokenizer) else [self._first_id(), *ids]
 
     def _first_id(self) -> int:
         """The token a text begins with: beginning of text, or the end of the text before it."""

@@ -26,6 +26,7 @@ HIGHEST_ORDER = 4
 COUNTED_TOKENS = 1 << 20  # of the training text, at most: about three seconds
 PREDICTED_TOKENS = 1 << 15  # of the validation text, at most
 SAMPLE_WINDOW = 256  # tokens; samples are windows spread evenly over the text, which is seldom the same throughout
+LOWEST_LOSS = 1e-3  # nats a token
 FEWEST_TOKENS = 2_000  # counting on less says nothing
 
 
@@ -189,7 +190,8 @@ def counting_losses(counted: np.ndarray, predicted: np.ndarray, vocab_size: int)
         seen = np.maximum(counts[gram[n:]] - discount, 0)
         known = total > 0  # elsewhere the context is new, and the shorter one decides
         probability[known] = ((seen + discount * n_kinds * probability) / np.maximum(total, 1))[known]
-        losses.append(float(-np.log(probability).mean()))
+        # Not quite zero, of which there is no logarithm, where a text only repeats itself.
+        losses.append(max(float(-np.log(probability).mean()), LOWEST_LOSS))
     return losses
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from groundup.core.errors import GroundupError, unknown_name
+from groundup.tokenization.beginning import adds_bos
 from groundup.tokenization.fast import merge_pairs
 from groundup.tokenization.guard import is_markup
 from groundup.tokenization.imports.byte_level import GPT2_SPLIT, added_token, byte_level_description, split_by
@@ -132,7 +133,7 @@ def gguf_from_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]
     fields[f"{_KEY}tokens"], fields[f"{_KEY}token_type"] = tokens, kinds
     ids = (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id, tokenizer.unk_id)
     fields |= {_KEY + key: id for key, id in zip(_ROLES.values(), ids, strict=True) if id is not None}
-    fields[f"{_KEY}add_bos_token"] = _adds_bos(tokenizer, description)
+    fields[f"{_KEY}add_bos_token"] = adds_bos(tokenizer)
     fields[f"{_KEY}add_eos_token"] = False
     template = tokenizer.config.get("chat_template")
     if isinstance(template, str):
@@ -198,17 +199,6 @@ def _begins_with(token: str, id: int) -> dict[str, Any]:
     pair = [begin, first, {"SpecialToken": {"id": token, "type_id": 1}}, second]
     special = {token: {"id": token, "ids": [id], "tokens": [token]}}
     return {"type": "TemplateProcessing", "single": [begin, first], "pair": pair, "special_tokens": special}
-
-
-def _adds_bos(tokenizer: Tokenizer, description: dict[str, Any]) -> bool:
-    """Whether other tools put the beginning of text before a text: as the settings or the template say."""
-    if "add_bos_token" in tokenizer.config:
-        return bool(tokenizer.config["add_bos_token"])
-    after = description.get("post_processor") or {}
-    steps = after["processors"] if after.get("type") == "Sequence" else [after]
-    templates = [step["single"] for step in steps if step.get("type") == "TemplateProcessing"]
-    bos = tokenizer.itos.get(tokenizer.bos_id) if tokenizer.bos_id is not None else None
-    return any(part.get("SpecialToken", {}).get("id") == bos for single in templates for part in single[:1])
 
 
 def _is_byte_level(description: dict[str, Any]) -> bool:

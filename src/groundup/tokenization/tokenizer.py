@@ -51,15 +51,15 @@ class Tokenizer:
     def __init__(self, tokenizer_json: str, config: dict[str, Any]) -> None:
         """Take the contents of a `tokenizer.json` (kept to the byte, for `save`) and of a `tokenizer_config.json`."""
         self._json = tokenizer_json
-        self._description: dict[str, Any] = json.loads(tokenizer_json)
+        self.description: dict[str, Any] = json.loads(tokenizer_json)
         self.config = config
-        added = self._description.get("added_tokens") or []
+        added = self.description.get("added_tokens") or []
         self._added = {token["content"]: int(token["id"]) for token in added}
         # The tokenizer for text of people, which knows no special tokens (guard.py).
-        self._ordinary = description_for_people(self._description)
+        self._ordinary = description_for_people(self.description)
         self._reference = tokenizers.Tokenizer.from_str(json.dumps(self._ordinary))
         self._reference.encode_special_tokens = True
-        self._vocabulary = vocabulary_of(self._description)
+        self._vocabulary = vocabulary_of(self.description)
         self.vocab_size = max(self._vocabulary.values()) + 1
         self.special_ids = frozenset(int(token["id"]) for token in added if token["special"])
         self.eos_id, self.bos_id, self.pad_id, self.unk_id = (self._role(role) for role in ("eos", "bos", "pad", "unk"))
@@ -177,7 +177,7 @@ class Tokenizer:
         if self._is_char:
             return lambda before, after: True
         # Of added words that are looked for across word borders nothing is promised.
-        return never_cut if has_added_words(self._ordinary) else cut_rule(self._description)
+        return never_cut if has_added_words(self._ordinary) else cut_rule(self.description)
 
     @cached_property
     def _fast(self) -> FastEncoder | None:
@@ -254,7 +254,7 @@ class Tokenizer:
         """
         table = self.bytes_table()
         if table is None:
-            prefix = self._description["model"].get("continuing_subword_prefix") or ""
+            prefix = self.description["model"].get("continuing_subword_prefix") or ""
             lengths = np.zeros(self.vocab_size, dtype=np.int32)
             for token, id in self._vocabulary.items():
                 lengths[id] = estimated_bytes(token, prefix)
@@ -285,7 +285,7 @@ class Tokenizer:
     @cached_property
     def spelling(self) -> Spelling | None:
         """What the ids spell, byte for byte; None for a tokenizer whose pieces have no bytes of their own."""
-        return find_spelling(self._description, self._vocabulary, self._added)
+        return find_spelling(self.description, self._vocabulary, self._added)
 
     def _checked_id(self, id: Any) -> int:
         if not 0 <= id < self.vocab_size:
@@ -294,7 +294,7 @@ class Tokenizer:
 
     def same_score(self, ids: Sequence[int], others: Sequence[int]) -> bool:
         """Whether a `unigram` model finds two ways to cut a text equally likely, up to rounding in 32 bits."""
-        vocab = self._description["model"]["vocab"]
+        vocab = self.description["model"]["vocab"]
         first, second = (sum(vocab[id][1] for id in way) for way in (ids, others))
         return abs(first - second) <= 2.0**-22 * (abs(first) + abs(second)) * max(1, len(ids)) ** 0.5
 
@@ -307,7 +307,7 @@ class Tokenizer:
     @property
     def algorithm(self) -> str:
         """`bpe`, `wordpiece`, `unigram`, `char` or `word`."""
-        kind = str(self._description["model"]["type"]).lower()
+        kind = str(self.description["model"]["type"]).lower()
         return "char" if self._is_char else "word" if kind == "wordlevel" else kind
 
     def joinable_ids(self) -> set[int]:
@@ -342,20 +342,20 @@ class Tokenizer:
     @property
     def pattern(self) -> str | None:
         """The name of the pre-splitting pattern of a byte-pair tokenizer (`patterns.py`), or None when it is none of ours."""
-        pattern = find_pattern(self._description.get("pre_tokenizer"))
+        pattern = find_pattern(self.description.get("pre_tokenizer"))
         return pattern.name if pattern else None
 
     @cached_property
     def sha256(self) -> str:
         """Hash of everything that decides which ids stand for which text; formatting and padding options do not."""
-        model = self._description["model"] | {"merges": merge_pairs(self._description["model"])}
-        parts = {key: self._description.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")}
+        model = self.description["model"] | {"merges": merge_pairs(self.description["model"])}
+        parts = {key: self.description.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")}
         content = parts | {"model": model, "added_tokens": self._added}
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     @cached_property
     def _is_char(self) -> bool:
-        return is_char(self._description)
+        return is_char(self.description)
 
     def _role(self, role: str) -> int | None:
         """The id of a role: as the config says; where it says nothing, our own name for it if it is a special token."""
