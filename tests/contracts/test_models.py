@@ -344,17 +344,19 @@ def test_bf16_stays_close_to_fp32(model: LanguageModel, monkeypatch: pytest.Monk
     model.compute_dtype = torch.bfloat16
     logits = model(tokens)
     assert logits.dtype == torch.bfloat16
-    assert 1e-5 < relative_error(logits, exact) < 0.025
+    # A mixture rounds the shares of its experts as well (choices is empty where there are none).
+    most, most_gradient = (0.025, 0.12) if choices else (0.02, 0.1)
+    assert 1e-5 < relative_error(logits, exact) < most
     logits.float().square().mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32
         assert parameter.grad is not None
         assert parameter.grad.dtype == torch.float32
-        assert relative_error(parameter.grad, exact_gradient[name]) < 0.12, name
+        assert relative_error(parameter.grad, exact_gradient[name]) < most_gradient, name
     with torch.no_grad():
         kept = model.set_dtype(torch.bfloat16)(tokens)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
-    assert relative_error(kept, exact) < 0.025
+    assert relative_error(kept, exact) < most
 
 
 def test_too_many_tokens_are_refused_with_the_numbers(model: LanguageModel) -> None:
