@@ -62,6 +62,6 @@ def test_every_command_the_documents_name_exists():
 
     known = command_files()
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        for line in re.findall(r"(?m)^groundup ([a-z]+(?: [a-z]+)?)", document.read_text(encoding="utf-8")):
+        for line in re.findall(r"(?m)^groundup ([a-z-]+(?: [a-z-]+)?)", document.read_text(encoding="utf-8")):
             words = tuple(line.split())
             assert words in known or words[:1] in known, f"{document.name}: groundup {line}"

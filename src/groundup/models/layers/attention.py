@@ -141,7 +141,8 @@ def _plain_blocks(
         mask = mask.unflatten(1, (k_BGSK.shape[1], -1)) if mask.shape[1] > 1 else mask[:, :, None]
         seen = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
     elif causal:
-        seen = _causal_table(n_keys).to(q_BHTK.device)[None, None, None]
+        table = _causal_table(n_keys)
+        seen = (table if q_BHTK.is_cpu else table.to(q_BHTK.device))[None, None, None]
     q_BGRTK = q_BHTK.unflatten(1, (k_BGSK.shape[1], -1))
     if softcap is not None and short and not torch.compiler.is_compiling():
         return CappedBlocks.apply(q_BGRTK, k_BGSK, v_BGSK, seen, blocks, softcap).flatten(1, 2)
