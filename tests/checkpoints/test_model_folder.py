@@ -318,7 +318,7 @@ def test_what_a_name_means(saved: Path, tmp_path: Path) -> None:
 def test_names_that_mean_nothing(tmp_path: Path) -> None:
     for name, words in {
         tmp_path: "neither a model folder",
-        tmp_path / "nowhere": "there is no folder",
+        tmp_path / "nowhere": "there is no file or folder",
         tmp_path / "file.txt": "is a file",
     }.items():
         (tmp_path / "file.txt").write_text("text")

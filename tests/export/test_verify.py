@@ -118,3 +118,9 @@ def test_without_transformers_the_extra_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"groundup\[verify\]"):
         verify_with_transformers(folder)
+
+
+def test_a_file_is_pointed_to_the_import(tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(GroundupError, match=r"model\.gguf is a file.*groundup import"):
+        verify_with_transformers(tmp_path / "model.gguf")

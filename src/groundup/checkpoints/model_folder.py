@@ -207,7 +207,8 @@ def resolve_model(name: str | Path) -> Path:
     if "/" in str(name) and is_hub_name(str(name)):
         return download(str(name), ["*.json", "*.safetensors", "*.jinja", "merges.txt", *FOREIGN], "model")
     raise GroundupError(
-        f"there is no folder {path}; give a model folder, a run folder, or a hub model as organisation/name"
+        f"there is no file or folder {path}; give a model folder, a run folder, a .gguf or .bin file, or a hub model as "
+        "organisation/name"
     )
 
 

@@ -51,6 +51,10 @@ def verify_with_transformers(folder: str | Path, texts: Sequence[str] = TEXTS) -
     Nothing is downloaded.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise GroundupError(
+            f"{folder} is a file, and transformers opens folders; make one of it with groundup import {folder} --out FOLDER"
+        )
     name = read_config(folder).architecture
     if not known_elsewhere(name):
         raise GroundupError(
