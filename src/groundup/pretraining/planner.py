@@ -31,6 +31,7 @@ from groundup.pretraining.plan import Candidate, Plan, readable_count, readable_
 from groundup.pretraining.recipe import recipe_values
 from groundup.pretraining.rehearsal import CPU_ACTIVATIONS, Rehearsal, least_bytes, rehearse
 from groundup.pretraining.shape import shape_settings
+from groundup.training.memory import give_back_freed_memory
 from groundup.training.optimizers import OptimizerSettings
 
 DEPTHS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32)
@@ -252,6 +253,7 @@ class _Planner:
             device=self.device,
             precision=self.config.precision,
         )
+        give_back_freed_memory()  # the next size, and the run, would have little use for blocks of this one's
 
     def _rehearse_as_planned(self, depth: int, chosen: Candidate) -> bool:
         """Time the chosen size once more, computing as many windows at once as planned; False when it was timed so.
@@ -274,6 +276,7 @@ class _Planner:
             device=self.device,
             precision=cost.dtype,
         )
+        give_back_freed_memory()
         self.rehearsals[depth] = replace(again, dtype_reason=cost.dtype_reason)
         return True
 

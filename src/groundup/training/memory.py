@@ -26,3 +26,10 @@ def keep_freed_memory() -> bool:
     if mallopt is None:  # musl has none
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def give_back_freed_memory() -> None:
+    """Give what is freed by now back to the system once: after work whose blocks fit nothing that follows."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:  # glibc's own
+        trim(0)
