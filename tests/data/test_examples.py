@@ -57,13 +57,15 @@ def test_examples_are_the_renderings_up_to_the_last_answer(tmp_path: Path, rende
 
 
 BAD = {
-    "wrong order of roles": {"messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Hi"}]},
+    "the roles are in a wrong order": {
+        "messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Hi"}]
+    },
     "message 2 is of role user, after user": {
         "messages": [{"role": "user", "content": "a"}] * 2 + GOOD[0]["messages"][1:]
     },
     "the last message is of role user": talk("a", "b", "c"),
-    "no answer to be trained": {"messages": [*GOOD[0]["messages"][:1], GOOD[0]["messages"][1] | {"weight": 0}]},
-    "whose answer does not fit 64 positions": talk("x " * 100, "y"),
+    "no answer is to be trained": {"messages": [*GOOD[0]["messages"][:1], GOOD[0]["messages"][1] | {"weight": 0}]},
+    "the answer does not fit 64 positions": talk("x " * 100, "y"),
 }
 
 
@@ -76,7 +78,7 @@ def test_what_cannot_be_learned_is_refused_with_its_line(reason: str, tmp_path: 
     examples = made(tmp_path, rows, renderer, max_rejected=0.25)
     assert len(examples) == 3 and examples.manifest["n_rejected"] == 1
     # What is the same for all such rows is counted; what is this row's own is not in the sentence.
-    assert reason.split(":")[0] in str(raised.value) or "wrong order of roles" in str(raised.value)
+    assert reason.split(":")[0] in str(raised.value) or "roles are in a wrong order" in str(raised.value)
 
 
 def test_rows_that_reading_refused_count_too(tmp_path: Path, renderer: Renderer) -> None:
