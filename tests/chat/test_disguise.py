@@ -102,11 +102,16 @@ def test_half_a_pair_is_refused(plain: Tokenizer) -> None:
             Renderer(plain, builtin("chatml")).ids([{"role": "user", "content": f"a{half}"}])
 
 
-def test_an_assistant_keeps_the_tags_that_are_ordinary_symbols() -> None:
-    disguise = Disguise(["<|im_end|>", "<think>", "</think>", "<|x|>"], ["<think>", "</think>", "<|x|>"])
-    said = disguise.message({"role": "assistant", "content": "<think>a</think><|im_end|><|x|>"})["content"]
-    assert said.startswith("<think>a</think>") and said.count("<") == said.count(">") == 2
-    assert disguise.off(said) == "<think>a</think><|im_end|><|x|>"
+def test_an_assistant_keeps_tags_that_are_symbols_or_looked_for() -> None:
+    disguise = Disguise(
+        ["<|im_end|>", "<think>", "</think>", "<|x|>", "</s>"],
+        ["<think>", "</think>", "<|x|>"],
+        "{{ '</s>' }}{{ '<q>' }}",
+    )
+    text = "<think>a</think><q><|im_end|><|x|></s><p>"
+    said = disguise.message({"role": "assistant", "content": text})["content"]
+    assert said.startswith("<think>a</think><q>") and said.count("<") == said.count(">") == 3
+    assert disguise.off(said) == text
     assert "<" not in disguise.message({"role": "user", "content": "<think>"})["content"]
 
 

@@ -6,8 +6,8 @@ for one letter, so lengths, trimming, cutting and joining are as before, but no 
 not from a half and the template's own text. (A message that is nothing but the middle of a name loses its first letter too.)
 What is left of names in the rendered text is the template's; then the disguise comes off.
 
-An assistant's own text keeps plain tags that its tokenizer has as ordinary symbols (`<think>`): a model writes them itself, and
-templates look for them.
+An assistant's own text keeps plain tags (`<think>`) that its tokenizer has as ordinary symbols, or the template's source looks
+for: a model writes them itself.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ _FIRST, _N_LETTERS = 0xDC00, 254  # the second halves of pairs, from here on; th
 
 
 class Disguise:
-    """The letters to hide for the names of `structure` tokens, and the tags among `symbols` an assistant may write."""
+    """The letters to hide for the names of `structure` tokens, and the tags an assistant may write.
 
-    def __init__(self, structure: Iterable[str], symbols: Iterable[str] = ()) -> None:
-        names = list(structure)
+    These are the plain tags among `symbols`, the structure that is not flagged special, and in a template's `source`.
+    """
+
+    def __init__(self, structure: Iterable[str], symbols: Iterable[str] = (), source: str = "") -> None:
+        names, symbols = list(structure), set(symbols)
         rare = sorted({letter for name in names for letter in _rare_letters(name)})
         others = sorted({letter for name in names for letter in name} - set(rare))
         hidden = {letter: chr(_FIRST + n) for n, letter in enumerate([*rare, *others][:_N_LETTERS])}
@@ -35,8 +38,9 @@ class Disguise:
         self._others = hidden
         self._shown = {ord(stand_in): letter for letter, stand_in in hidden.items()}
         self._names = "\n".join(names)
-        tags = [re.escape(name) for name in symbols if _TAG.fullmatch(name)]
-        self._tags = re.compile(f"({'|'.join(sorted(tags))})") if tags else None
+        special = set(names) - symbols
+        tags = {tag for tag in (*symbols, *_TAG.findall(source)) if _TAG.fullmatch(tag)} - special
+        self._tags = re.compile(f"({'|'.join(map(re.escape, sorted(tags)))})") if tags else None
 
     def text(self, text: str) -> str:
         """A text of people in disguise. Raises `CannotRender` for one that holds half a surrogate pair."""

@@ -72,7 +72,7 @@ class Renderer:
         self.template = template
         self.now = now
         self._structure = StructureEncoder(tokenizer)
-        self._disguise = Disguise(self._structure.ids, self._structure.symbols)
+        self._disguise = Disguise(self._structure.ids, self._structure.symbols, template.source)
         self._tokens = {name: text for name, text in _roles(tokenizer.config)}
 
     # ---- whole conversations
