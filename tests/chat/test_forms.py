@@ -26,3 +26,8 @@ def test_then_identifiers_then_the_form_that_is_sent() -> None:
     assert sent[1]["content"] is None and sent[4]["content"] == "y"
     assert [call["function"]["arguments"] for call in sent[1]["tool_calls"]] == ['{"a": "é"}'] * 2
     assert TALK[1]["tool_calls"][0]["function"]["arguments"] == {"a": "é"}
+
+
+def test_thinking_has_both_names_that_templates_read() -> None:
+    (message,) = next(forms_of([{"role": "assistant", "content": "x", "reasoning_content": "why"}]))
+    assert message["thinking"] == message["reasoning_content"] == "why"

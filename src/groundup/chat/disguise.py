@@ -77,7 +77,7 @@ class Disguise:
             begin, text = content.index(word), self.text(content)
             disguised["content"] = text[:begin] + self._others.get(word[0], word[0]) + text[begin + 1 :]
         elif message["role"] == "assistant":
-            for key in ("content", "reasoning_content"):
+            for key in ("content", "reasoning_content", "thinking"):
                 if isinstance(message.get(key), str):
                     disguised[key] = self.assistant_text(message[key])
         return {"role": message["role"], **disguised}

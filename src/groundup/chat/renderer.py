@@ -161,7 +161,7 @@ class Renderer:
         ends a turn, or prompts that are not how answered conversations begin."""
         tools = self._probe_tools
         text = unmarked(self._text(_PROBE[:3], tools, True))
-        if names := self._unknown_names(text):
+        if names := self._unknown_names(text + self._with_system(tools)):
             raise GroundupError(
                 f"the chat template {self.template.name} writes {', '.join(names)}, which this tokenizer does not have as "
                 f"{'a token' if len(names) == 1 else 'tokens'}. {_WAY_OUT}"
@@ -190,7 +190,19 @@ class Renderer:
         """What stands after the second message of the probe, of which the first `n` are rendered."""
         messages = [dict(message) for message in _PROBE[:n]]
         messages[1]["content"] = content = "\u2042answer\u2042"
-        return unmarked(self._text(messages, self._probe_tools, False)).rpartition(content)[2]
+        _, found, after = unmarked(self._text(messages, self._probe_tools, False)).rpartition(content)
+        if not found:
+            raise GroundupError(
+                f"the chat template {self.template.name} does not write what an assistant said. {_WAY_OUT}"
+            )
+        return after
+
+    def _with_system(self, tools: list[dict[str, Any]]) -> str:
+        """The probe with a system message; nothing where the template takes none."""
+        try:
+            return unmarked(self._text([{"role": "system", "content": "e"}, *_PROBE], tools, False))
+        except TemplateError:
+            return ""
 
     @cached_property
     def _probe_tools(self) -> list[dict[str, Any]]:

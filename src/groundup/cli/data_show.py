@@ -65,9 +65,7 @@ def command(data, chat, template, mix, mix_alpha, window, count, context_length,
 
 
 def _show_conversations(data, model, template, window, count, context_length, html, *others) -> None:
-    from groundup.chat.renderer import Renderer
-    from groundup.chat.templates import find_template
-    from groundup.checkpoints.tokenizer_folder import open_tokenizer
+    from groundup.checkpoints.tokenizer_folder import open_renderer
     from groundup.core.errors import GroundupError
     from groundup.inspect.chat import chat_html, chat_terminal, look_at_conversations
 
@@ -77,7 +75,6 @@ def _show_conversations(data, model, template, window, count, context_length, ht
         raise GroundupError(f"{', '.join(useless)}: no effect with --chat, which shows a file of conversations")
     if data is None:
         raise GroundupError("--chat needs a file of conversations: groundup data show --chat MODEL conversations.jsonl")
-    tokenizer = open_tokenizer(model)
-    renderer = Renderer(tokenizer, find_template(template, tokenizer))
+    renderer = open_renderer(model, template)
     seen = look_at_conversations(data, renderer, first=window, count=count, context_length=context_length)
     show(chat_terminal(seen, renderer), html, lambda: chat_html(seen, renderer))
