@@ -21,7 +21,7 @@ from typing import Any
 
 import pydantic
 
-from groundup.core.config import Config
+from groundup.core.config import Config, read_yaml
 from groundup.core.device import machine_info
 from groundup.core.errors import GroundupError, nearest
 from groundup.core.files import (
@@ -301,6 +301,11 @@ class RunFolder:
         file = _LineFile(self.tensorboard / f"events.out.tfevents.{time.time_ns()}.groundup")
         file.append(opening_records(first_step))
         return file
+
+
+def method_of(path: str | Path) -> str | None:
+    """The method of fine-tuning of the run at `path`; None when it is a pretraining. Raises as `RunFolder.open`."""
+    return read_yaml(RunFolder.open(path).config).get("method")
 
 
 @contextmanager
