@@ -100,7 +100,7 @@ def test_it_learns_and_nothing_else_moves(name: str, kind: str) -> None:
     assert {name for name, p in model.named_parameters() if p.requires_grad} == set(own)
     start = {name: p.detach().clone() for name, p in own.items()}
     losses = trained(model)
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < losses[0] - 0.08
     assert all(torch.equal(kept[name], value) for name, value in frozen(model).items())
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
     assert not any(torch.equal(start[name], p) for name, p in own.items()), "every part of the adapter learned"

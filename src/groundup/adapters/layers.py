@@ -44,18 +44,8 @@ class Adapted(nn.Module):
     def __init__(self, base: nn.Module, switch: Switch) -> None:
         super().__init__()
         self.base, self.switch, self.adapters = base, switch, nn.ModuleDict()
-        self._original: list[
-            nn.Parameter
-        ] = []  # the base's weight while another is merged; in a list, no part of the model
-
-    @property
-    def original(self) -> nn.Parameter | None:
-        """The base's weight as it was before an adapter was merged into it."""
-        return self._original[0] if self._original else None
-
-    @original.setter
-    def original(self, weight: nn.Parameter | None) -> None:
-        self._original = [] if weight is None else [weight]
+        # The base's weight while another is merged into it; in a list, so that it is no part of the model.
+        self.aside: list[nn.Parameter] = []
 
 
 class AdaptedLinear(Adapted):
@@ -83,14 +73,12 @@ class LowRank(nn.Module):
 
     magnitude: nn.Parameter | None
 
-    def __init__(
-        self, base: nn.Module, rank: int, scale: float, alpha: float | None, dropout: float, dora: bool
-    ) -> None:
+    def __init__(self, base: nn.Module, rank: int, scale: float, dropout: float, *, dora: bool, rslora: bool) -> None:
         """Made beside `base`, whose device it takes; A is uninitialised, B zero, both fp32 whatever the base is kept in."""
         super().__init__()
         n_out, n_in = linear_shape(base)
         place = device_of(base)
-        self.rank, self.scale, self.alpha, self.dropout = rank, scale, alpha, dropout
+        self.rank, self.scale, self.dropout, self.rslora = rank, scale, dropout, rslora
         self.a = nn.Parameter(torch.empty(rank, n_in, device=place))
         self.b = nn.Parameter(torch.zeros(n_out, rank, device=place))
         self.magnitude = None

@@ -53,7 +53,8 @@ def add_adapter(
     for target in targets:
         layer = _wrapped(model, target, AdaptedLinear, switch)
         rank, alpha = _strength(config, target, theirs.get(target))
-        path = LowRank(layer.base, rank, config.scale(rank, alpha), alpha, config.dropout, dora=config.kind == "dora")
+        dora = config.kind == "dora"
+        path = LowRank(layer.base, rank, config.scale(rank, alpha), config.dropout, dora=dora, rslora=config.rslora)
         bound = path.a.shape[1] ** -0.5  # as the paper's own code: He's uniform with a gain of 1/sqrt(3)
         with torch.no_grad():
             path.a.copy_(torch.empty(path.a.shape).uniform_(-bound, bound, generator=generator))

@@ -43,8 +43,9 @@ def merge_adapter(model: LanguageModel, name: str | None = None) -> LanguageMode
         weight = layer.base.weight
         assert isinstance(weight, Tensor)
         merged = _merged(layer.base, layer.adapters[name]).to(weight.dtype)
-        # As a parameter of its own: the old one, kept aside, may be shared with another model.
-        layer.original, layer.base.weight = weight, nn.Parameter(merged, requires_grad=False)
+        assert isinstance(weight, nn.Parameter)
+        # A parameter of its own: the old one may be shared with another model.
+        layer.aside, layer.base.weight = [weight], nn.Parameter(merged, requires_grad=False)
     switch.merged, switch.active, switch.rows = name, None, None
     return model
 
@@ -55,8 +56,8 @@ def unmerge_adapter(model: LanguageModel) -> LanguageModel:
     if switch is None or switch.merged is None:
         raise GroundupError("no adapter is merged into this model")
     for layer in adapted_layers(model):
-        if layer.original is not None:
-            layer.base.weight, layer.original = layer.original, None
+        if layer.aside:
+            layer.base.weight = layer.aside.pop()
     switch.merged, switch.active = None, switch.merged
     return model
 
