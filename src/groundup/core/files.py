@@ -86,8 +86,17 @@ def file_written_atomically(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def folder_written_atomically(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; on success it becomes `path` (replacing it), on an error it vanishes."""
+    """Give a temporary folder to fill; on success it becomes `path` (replacing a folder), on an error it vanishes.
+
+    Raises `GroundupError` where `path` is a file, or the folder that the process stands in: a shell would be left
+    standing in the one that was replaced.
+    """
     path = Path(path)
+    with clear_write_errors(path):
+        if path.exists() and not path.is_dir():
+            raise GroundupError(f"{path} is a file, and a folder is to be written; choose another place")
+        if path.absolute() == Path.cwd():
+            raise GroundupError(f"{path} is the folder you are in, which would be replaced; give a new folder in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     retired = path.with_name(f".{path.name}.{os.getpid()}.retired")
     with clear_write_errors(path):
