@@ -60,6 +60,47 @@ def test_a_path_that_does_not_exist(capsys, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("path", ["", "x" * 300, "loop.txt", "around"])
+@pytest.mark.parametrize("command", ["data read", "tokenizer train", "generate", "tokenizer show"])
+def test_a_path_that_can_be_none(
+    capsys, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, path: str
+):
+    """No name, as an unset variable leaves it; too long a name; links that lead to themselves."""
+    monkeypatch.chdir(tmp_path)
+    Path("loop.txt").symlink_to("loop.txt")
+    Path("around").mkdir()
+    Path("around/loop.txt").symlink_to("loop.txt")
+    rest = {
+        "tokenizer train": ["--out", "out"],
+        "generate": ["Hello"],
+        "tokenizer show": ["Hello"],
+    }
+    said = fails(capsys, *command.split(), path, *rest.get(command, []))
+    assert (path or "name is empty") in said
+    assert "did you mean" not in said
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["around", "loop.txt"]
+
+
+@pytest.mark.parametrize("out", ["", "/proc/nowhere", "x" * 300, "notes/inside"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "example", "OUT"],
+        ["tokenizer", "train", "TEXT", "--vocab-size", "270", "--out", "OUT"],
+        ["data", "inspect", "TEXT", "--rules", "default", "--out", "OUT"],
+        ["inspect", "positions", "--html", "OUT"],
+    ],
+)
+def test_a_place_nothing_can_be_written_to(
+    capsys, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], out: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("notes").write_text("mine")
+    said = fails(capsys, *({"OUT": out, "TEXT": str(text)}.get(word, word) for word in command))
+    assert (out[:200] or "name is empty") in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

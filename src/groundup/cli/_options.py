@@ -15,6 +15,18 @@ from groundup.core.config import C, Config, read_yaml
 from groundup.core.errors import GroundupError
 
 
+class _Place(click.Path):
+    """A path, or a name that may be one. An empty one, as an unset variable leaves it, would mean the folder we are in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the name is empty; write . for the folder you are in", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH, NAME = _Place(path_type=Path), _Place(path_type=str)
+
+
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
     """Give a click command one flag for each field of `config`, to be repeated where it is a tuple; not given: None, or ()."""
     fields = [(name, field) for name, field in config.model_fields.items() if name not in set(skip)]

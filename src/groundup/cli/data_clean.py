@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from groundup.cli._cleaning import cleaning_options, settings_from
+from groundup.cli._options import NAME, PATH
 
 
 @click.command(short_help="Clean a text by rules with names; every document is accounted for.")
-@click.argument("text", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the cleaned text.")
+@click.argument("text", nargs=-1, required=True, type=NAME)
+@click.option("--out", required=True, type=PATH, help="Folder for the cleaned text.")
 @cleaning_options("default")
 def command(text, out, **given) -> None:
     """Clean TEXT (files and folders) into the folder --out: the kept documents, `removed.jsonl` with every removed one and

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import PATH
 
 
 @click.command(short_help="Write the text every Python carries into a folder.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 def command(folder) -> None:
     """Write the documentation of the Python that runs this into FOLDER, one text file a document: real text, offline."""
     from groundup.core.progress import Terminal

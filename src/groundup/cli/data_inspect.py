@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from groundup.cli._cleaning import cleaning_options, settings_from
+from groundup.cli._options import NAME, PATH
 
 
 @click.command(short_help="Report what is in a text, changing nothing.")
-@click.argument("text", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Also write a page to this file.")
+@click.argument("text", nargs=-1, required=True, type=NAME)
+@click.option("--out", type=PATH, help="Also write a page to this file.")
 @cleaning_options("all but block and substrings", skip=("out_format", "shard_size", "hidden"))
 def command(text, out, **given) -> None:
     """Look at TEXT (files and folders) with every rule of `groundup data clean`, and report: how many documents each would

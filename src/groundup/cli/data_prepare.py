@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import key_values
+from groundup.cli._options import NAME, PATH, key_values
 from groundup.cli._reading import reading_options
 
 
 @click.command(short_help="Turn text into tokens on disk.")
-@click.argument("text", nargs=-1, required=True)
+@click.argument("text", nargs=-1, required=True, type=NAME)
 @click.option("--tokenizer", "tokenizer_name", required=True, help="Tokenizer folder, vocabulary file or hub model.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
+@click.option("--out", required=True, type=PATH, help="Folder for the tokens.")
 @reading_options
 @click.option(
     "--validation-fraction", type=float, help="Share kept for validation; a tenth, at most 20 MB, if left out."

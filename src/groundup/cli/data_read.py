@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME
 from groundup.cli._reading import looking_options
 
 
 @click.command(short_help="Tell what files are: format, rows, rejected rows, encoding, the first record.")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, type=NAME)
 @click.option(
     "--kind",
     type=click.Choice(["document", "conversation", "preference", "labelled"]),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import NAME, PATH
 
 
 @click.command(short_help="Write a model as a GGUF file, and run it in llama.cpp.")
-@click.argument("model")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write, ending in .gguf.")
+@click.argument("model", type=NAME)
+@click.option("--out", required=True, type=PATH, help="The file to write, ending in .gguf.")
 @click.option(
     "--type",
     "kind",

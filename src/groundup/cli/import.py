@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import NAME, PATH
 
 
 @click.command(short_help="Make a model folder from a model of another kind.")
-@click.argument("model")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the model.")
+@click.argument("model", type=NAME)
+@click.option("--out", required=True, type=PATH, help="Folder for the model.")
 @click.option("--tokenizer", help="A vocabulary file or folder, where it does not lie with the model.")
 @click.option(
     "--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="How weights are stored; otherwise as they were."

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import NAME, PATH
 
 
 @click.command(short_help="Add entries for a domain to a tokenizer or a model.")
-@click.argument("model")
-@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("model", type=NAME)
+@click.argument("text", nargs=-1, required=True, type=PATH)
 @click.option("--add", default="2000", show_default=True, help="Entries to add.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for the extended model or tokenizer."
-)
-@click.option("--old", "old_text", type=click.Path(path_type=Path), help="Text of the old kind, to measure on as well.")
+@click.option("--out", required=True, type=PATH, help="Folder for the extended model or tokenizer.")
+@click.option("--old", "old_text", type=PATH, help="Text of the old kind, to measure on as well.")
 @click.option("--text-field", help="Column or JSON key that holds the text.")
 @click.option("--separator", help="Text that separates documents inside a text file.")
 def command(model, text, add, out, old_text, text_field, separator) -> None:

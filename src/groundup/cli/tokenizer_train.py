@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from groundup.cli._options import NAME, PATH
 from groundup.cli._reading import reading_options
 
 
 @click.command(short_help="Train a tokenizer on text.")
-@click.argument("text", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokenizer.")
+@click.argument("text", nargs=-1, required=True, type=NAME)
+@click.option("--out", required=True, type=PATH, help="Folder for the tokenizer.")
 @click.option("--vocab-size", default="8192", show_default=True, help="Entries, special tokens included.")
 @click.option(
     "--algorithm",

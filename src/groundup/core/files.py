@@ -35,7 +35,8 @@ def clear_write_errors(path: Path) -> Iterator[None]:
                 f"the disk is full: could not write {path} ({readable_bytes(free_bytes(path))} free); "
                 "what was there before is untouched; free some space and run the command again"
             ) from error
-        if error.errno in _BAD_PLACE:
+        unmade = error.errno == errno.ENOENT and str(error.filename).endswith(f".{os.getpid()}.partial")  # as in /proc
+        if error.errno in _BAD_PLACE or unmade:
             raise GroundupError(f"cannot write {path}: {error.strerror}; choose another place") from error
         raise
 

@@ -67,7 +67,9 @@ def write_quickstart_text(folder: str | Path) -> QuickstartText:
     """
     folder = Path(folder)
     if not _may_be_replaced(folder):
-        raise GroundupError(f"{folder} holds other files, which the text would replace; choose an empty or a new folder")
+        raise GroundupError(
+            f"{folder} holds other files, which the text would replace; choose an empty or a new folder"
+        )
     topics = manual_topics()
     library = Path(sysconfig.get_path("stdlib"))
     modules: dict[str, str] = {}
