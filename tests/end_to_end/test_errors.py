@@ -128,6 +128,29 @@ def test_a_corpus_shorter_than_one_window(capsys, tmp_path: Path):
     assert "context_length" in said
 
 
+@pytest.mark.parametrize("command", ["train", "import"])
+def test_a_model_keeps_its_tokenizer(capsys, text: Path, copy_of_run: Path, command: str):
+    model = copy_of_run / "model"
+    before = (model / "tokenizer.json").read_bytes()
+    source = text if command == "train" else model / "tokenizer.json"
+    assert "holds a model" in fails(capsys, "tokenizer", command, source, "--out", model)
+    assert (model / "tokenizer.json").read_bytes() == before
+
+
+def test_no_bytes_to_learn_from(capsys, text: Path, tmp_path: Path):
+    for size in ("0", ""):
+        assert "bytes" in fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--max-bytes", size)
+
+
+def test_commands_that_are_printed_can_be_typed(capsys, text: Path, tmp_path: Path):
+    spaced = tmp_path / "my books"
+    shutil.copytree(text, spaced)
+    works("tokenizer", "train", spaced, "--out", tmp_path / "my tok", "--vocab-size", 270)
+    said = [line.removeprefix("next").strip() for line in capsys.readouterr().out.splitlines()]
+    typed = [shlex.split(line) for line in said if line.startswith("groundup")]
+    assert [str(spaced) in words or str(tmp_path / "my tok") in words for words in typed] == [True, True]
+
+
 def test_a_vocabulary_too_large_for_the_text(capsys, text: Path, tmp_path: Path):
     said = fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--vocab-size", "50k")
     assert "50000" in said

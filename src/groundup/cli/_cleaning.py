@@ -27,7 +27,7 @@ def cleaning_options(usual_rules: str, skip: Iterable[str] = ()) -> Callable:
 
     def decorate(function: Callable) -> Callable:
         fields = CleanConfig.model_fields
-        function = click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores if left out.")(
+        function = click.option("--workers", type=click.IntRange(1, 1024), help="Processes; all cores if left out.")(
             function
         )
         for name, metavar, flag in (

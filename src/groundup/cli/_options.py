@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -25,6 +26,11 @@ class _Place(click.Path):
 
 
 PATH, NAME = _Place(path_type=Path), _Place(path_type=str)
+
+
+def shell(*places: str | Path) -> str:
+    """Names as they are to be typed in a command that is printed."""
+    return shlex.join(str(place) for place in places)
 
 
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:

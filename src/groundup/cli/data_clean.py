@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from groundup.cli._cleaning import cleaning_options, settings_from
-from groundup.cli._options import NAME, PATH
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Clean a text by rules with names; every document is accounted for.")
@@ -41,5 +41,5 @@ def command(text, out, **given) -> None:
     reporter.say(f"text        {out}")
     reporter.say(f"removed     {out / 'removed.jsonl'}")
     reporter.say(f"report      {out / 'report.html'}")
-    reporter.say(f"next        groundup tokenizer train {out} --vocab-size 8192 --out tok/")
-    reporter.say(f"            groundup data prepare {out} --tokenizer tok/ --out data/")
+    reporter.say(f"next        groundup tokenizer train {shell(out)} --vocab-size 8192 --out tok/")
+    reporter.say(f"            groundup data prepare {shell(out)} --tokenizer tok/ --out data/")

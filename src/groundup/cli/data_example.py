@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import PATH
+from groundup.cli._options import PATH, shell
 
 
 @click.command(short_help="Write the text every Python carries into a folder.")
@@ -17,4 +17,4 @@ def command(folder) -> None:
     reporter = Terminal()
     found = write_quickstart_text(folder)
     reporter.say(f"text        {folder}: {found}")
-    reporter.say(f"next        groundup tokenizer train {folder} --vocab-size 2048 --out tok/")
+    reporter.say(f"next        groundup tokenizer train {shell(folder)} --vocab-size 2048 --out tok/")

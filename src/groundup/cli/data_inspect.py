@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from groundup.cli._cleaning import cleaning_options, settings_from
-from groundup.cli._options import NAME, PATH
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Report what is in a text, changing nothing.")
@@ -37,7 +37,7 @@ def command(text, out, **given) -> None:
     if out is not None:
         write_atomically(out, cleaning_html(numbers))
         reporter.say(f"page        {out}")
-    shown = " ".join(map(str, text))
+    shown = shell(*text)
     reporter.say(f"next        groundup data clean {shown} --out clean/")
     named = (
         {rule["group"] for rule in numbers["rules"] if rule["documents"]} - set(DEFAULT) - {"contamination", "block"}

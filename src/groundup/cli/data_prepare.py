@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import NAME, PATH, key_values
+from groundup.cli._options import NAME, PATH, key_values, shell
 from groundup.cli._reading import reading_options
 
 
@@ -18,7 +18,9 @@ from groundup.cli._reading import reading_options
 )
 @click.option("--threads", type=int, help="CPU threads; all cores if left out.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes that share the files among them, --threads each (1 then)."
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Processes that share the files among them, --threads each (1 then).",
 )
 @click.option(
     "--slurm",
@@ -80,5 +82,5 @@ def command(text, tokenizer_name, out, reading, validation_fraction, threads, wo
             f"{name:<11} {split.n_tokens:,} tokens in {split.n_documents:,} documents, {split.n_bytes:,} bytes of text"
         )
     reporter.say(f"data        {out}")
-    reporter.say(f"next        groundup data show {out}")
-    reporter.say(f"            groundup pretrain {out} --out runs/mine --time 10m")
+    reporter.say(f"next        groundup data show {shell(out)}")
+    reporter.say(f"            groundup pretrain {shell(out)} --out runs/mine --time 10m")

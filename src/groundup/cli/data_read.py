@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import NAME
+from groundup.cli._options import NAME, shell
 from groundup.cli._reading import looking_options
 
 
@@ -36,4 +36,4 @@ def command(paths, kind, reading) -> None:
     if all(look.error for look in looks):
         raise SystemExit(2)
     if not reading and all(look.kind == "document" for look in looks if not look.error):
-        click.echo(f"\nnext        groundup tokenizer train {' '.join(paths)} --out tok/")
+        click.echo(f"\nnext        groundup tokenizer train {shell(*paths)} --out tok/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import NAME, PATH
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Write a model as a GGUF file, and run it in llama.cpp.")
@@ -47,4 +47,5 @@ def command(model, out, kind, verify) -> None:
             f"            {found.n_positions} greedy tokens equal; log-probabilities of the likeliest tokens differ by "
             f"{found.mean_difference:.1e} in the mean, {found.max_difference:.1e} at most"
         )
-    reporter.say(f"next        llama-cli -m {written.path}, or groundup generate {written.path} 'Some text'")
+    place = shell(written.path)
+    reporter.say(f"next        llama-cli -m {place}, or groundup generate {place} 'Some text'")

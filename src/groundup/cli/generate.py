@@ -13,7 +13,7 @@ from groundup.generation.settings import SamplingSettings
 @click.argument("prompt", nargs=-1)
 @config_options(SamplingSettings, skip=("stop",))
 @click.option("--stop", multiple=True, help="Stop before this text (may be given more than once).")
-@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Texts for each prompt.")
+@click.option("--samples", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Texts for each prompt.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import NAME, PATH
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Make a model folder from a model of another kind.")
@@ -28,4 +28,4 @@ def command(model, out, tokenizer, dtype) -> None:
         f"{result.vocab_size:,} tokens)"
     )
     click.echo(f"read back   max |logit difference| {result.max_logit_difference:.1e}")
-    click.echo(f"next        groundup generate {result.folder} 'Once upon a time'")
+    click.echo(f"next        groundup generate {shell(result.folder)} 'Once upon a time'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import NAME, PATH
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Add entries for a domain to a tokenizer or a model.")
@@ -41,11 +41,10 @@ def command(model, text, add, out, old_text, text_field, separator) -> None:
         separator=separator,
         reporter=reporter,
     )
-    inputs = " ".join(str(path) for path in text)
     if done.max_logit_change is None:
         reporter.say(f"tokenizer   {out} ({done.vocab_size:,} entries)")
-        reporter.say(f"next        groundup data prepare {inputs} --tokenizer {out} --out data/")
+        reporter.say(f"next        groundup data prepare {shell(*text)} --tokenizer {shell(out)} --out data/")
     else:
         reporter.say(f"model       {out} ({done.vocab_size:,} entries)")
-        reporter.say(f"next        groundup verify {out}")
+        reporter.say(f"next        groundup verify {shell(out)}")
         reporter.say("            the new rows know nothing yet: train the model on text of the domain")

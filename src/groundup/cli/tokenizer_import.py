@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import PATH
+from groundup.cli._options import PATH, shell
 
 
 @click.command(short_help="Make a tokenizer folder from another program's vocabulary.")
@@ -33,4 +33,4 @@ def command(file, out, merges, pattern, special, lowercase) -> None:
             "no token ends a text here, which `data prepare` needs; name one as eos_token in "
             f"{out / 'tokenizer_config.json'}"
         )
-    reporter.say(f"next        groundup tokenizer show {out} 'Some text of yours'")
+    reporter.say(f"next        groundup tokenizer show {shell(out)} 'Some text of yours'")

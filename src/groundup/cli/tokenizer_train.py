@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import NAME, PATH
+from groundup.cli._options import NAME, PATH, shell
 from groundup.cli._reading import reading_options
 
 
@@ -54,15 +54,14 @@ def command(text, out, vocab_size, max_bytes, reading, **settings) -> None:
         text,
         out=out,
         vocab_size=_count("--vocab-size", vocab_size),
-        max_bytes=_count("--max-bytes", max_bytes) if max_bytes else None,
+        max_bytes=None if max_bytes is None else _count("--max-bytes", max_bytes),
         reporter=reporter,
         **reading,
         **settings,
     )
     reporter.say(f"tokenizer   {out} ({tokenizer.algorithm}, {tokenizer.vocab_size:,} entries)")
-    inputs = " ".join(text)
-    reporter.say(f"next        groundup tokenizer show {out} 'Some text of yours'")
-    reporter.say(f"            groundup data prepare {inputs} --tokenizer {out} --out data/")
+    reporter.say(f"next        groundup tokenizer show {shell(out)} 'Some text of yours'")
+    reporter.say(f"            groundup data prepare {shell(*text)} --tokenizer {shell(out)} --out data/")
 
 
 def _count(flag: str, value: str) -> int:
