@@ -22,6 +22,7 @@ def command(text, out, **given) -> None:
     """
     from groundup.core.progress import Terminal
     from groundup.data.cleaning.clean import clean, summary
+    from groundup.data.remarks import counted, documents
     from groundup.inspect.cleaning import cleaning_html
 
     reporter = Terminal()
@@ -29,12 +30,12 @@ def command(text, out, **given) -> None:
     config = settings_from(given)
     numbers = clean(text, out, config=config, n_workers=workers, page=cleaning_html, reporter=reporter)
     for what, count in numbers["remarks"].items():
-        reporter.warn(f"{count:,} {what}")
+        reporter.warn(counted(count, what))
     for rule in numbers["rules"]:
         if rule["documents"]:
-            reporter.say(f"breaking    {rule['name']}: {rule['documents']:,} documents")
+            reporter.say(f"breaking    {rule['name']}: {documents(rule['documents'])}")
     for edit in numbers["edits"]:
-        reporter.say(f"changed     {edit['documents']:,} documents: {edit['says']}")
+        reporter.say(f"changed     {documents(edit['documents'])}: {edit['says']}")
     reporter.say(f"result      {summary(numbers)}")
     if 2 * numbers["flagged"]["documents"] > numbers["n_documents"]:
         reporter.warn("more than half of the documents were removed; look at the report before training on the rest")

@@ -24,6 +24,7 @@ def command(text, out, **given) -> None:
     from groundup.core.progress import Terminal
     from groundup.data.cleaning.clean import INSPECTED, inspect_corpus, summary
     from groundup.data.cleaning.rules import DEFAULT, GROUPS
+    from groundup.data.remarks import counted
     from groundup.inspect.cleaning import cleaning_html, cleaning_terminal
 
     reporter = Terminal()
@@ -32,7 +33,7 @@ def command(text, out, **given) -> None:
     numbers = inspect_corpus(text, config=config, n_workers=workers, reporter=reporter)
     Console(highlight=False).print(cleaning_terminal(numbers))
     for what, count in numbers["remarks"].items():
-        reporter.warn(f"{count:,} {what}")
+        reporter.warn(counted(count, what))
     reporter.say(summary(numbers))
     if out is not None:
         write_atomically(out, cleaning_html(numbers))

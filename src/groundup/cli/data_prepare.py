@@ -76,10 +76,12 @@ def command(text, tokenizer_name, out, reading, validation_fraction, threads, wo
             seed=seed,
             reporter=reporter,
         )
+    from groundup.data.remarks import documents
+
     for name in ("train", "validation"):
         split = store.split(name)
         reporter.say(
-            f"{name:<11} {split.n_tokens:,} tokens in {split.n_documents:,} documents, {split.n_bytes:,} bytes of text"
+            f"{name:<11} {split.n_tokens:,} tokens in {documents(split.n_documents)}, {split.n_bytes:,} bytes of text"
         )
     reporter.say(f"data        {out}")
     reporter.say(f"next        groundup data show {shell(out)}")

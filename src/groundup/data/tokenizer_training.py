@@ -11,6 +11,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.corpus import corpus_text
 from groundup.data.reading import Reading
+from groundup.data.remarks import counted
 from groundup.tokenization import training
 from groundup.tokenization.tokenizer import Tokenizer, check_place
 
@@ -63,7 +64,7 @@ def train_tokenizer(
         reporter=reporter,
     )
     for what, count in sorted(remarks.items()):
-        reporter.warn(f"{count:,} {what}")
+        reporter.warn(counted(count, what))
     tokenizer = training.train_tokenizer(
         texts,
         algorithm=algorithm,
