@@ -161,6 +161,43 @@ def test_a_vocabulary_size_that_is_no_number(capsys, text: Path, tmp_path: Path)
     assert "many" in fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--vocab-size", "many")
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "nan", "", "x", "9" * 40])
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("pretrain", "--steps"),
+        ("pretrain", "--batch-size"),
+        ("pretrain", "--threads"),
+        ("pretrain", "--context-length"),
+        ("prepare", "--threads"),
+        ("prepare", "--workers"),
+        ("generate", "--samples"),
+    ],
+)
+def test_a_number_that_is_none_to_count_with(
+    capsys, text: Path, run: Path, tmp_path: Path, command: str, flag: str, number: str
+):
+    words = {
+        "pretrain": ["pretrain", run / "data", "--out", tmp_path / "out"],
+        "prepare": ["data", "prepare", text, "--tokenizer", run / "tokenizer", "--out", tmp_path / "out"],
+        "generate": ["generate", run, "Hello"],
+    }[command]
+    said = fails(capsys, *words, flag, number)
+    assert flag in said or flag.strip("-").replace("-", "_") in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("time", ["0", "-5m", "nan", "", "soon"])
+def test_a_quickstart_without_a_time_writes_nothing(capsys, tmp_path: Path, time: str):
+    assert "time" in fails(capsys, "quickstart", "--out", tmp_path / "out", "--time", time)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_quickstart_leaves_another_run_alone(capsys, copy_of_run: Path):
+    assert "holds another run" in fails(capsys, "quickstart", "--out", copy_of_run)
+    assert not (copy_of_run / "text").exists()
+
+
 def test_an_unknown_command_and_an_unknown_flag(capsys, text: Path):
     assert "pretrain" in fails(capsys, "pretrian", text)
     assert "--learning-rate" in fails(capsys, "pretrain", text, "--out", "x", "--learning-rte", 1)

@@ -16,7 +16,7 @@ from groundup.cli._reading import reading_options
 @click.option(
     "--validation-fraction", type=float, help="Share kept for validation; a tenth, at most 20 MB, if left out."
 )
-@click.option("--threads", type=int, help="CPU threads; all cores if left out.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores if left out.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),

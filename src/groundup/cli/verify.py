@@ -18,5 +18,6 @@ def command(model) -> None:
     result = verify_with_transformers(folder)
     click.echo(f"{folder} opened with transformers {result.transformers_version}")
     click.echo(
-        f"token ids equal; max |logit difference| {result.max_logit_difference:.1e} over {result.n_positions} positions"
+        f"token ids equal; max |logit difference| {result.max_logit_difference:.1e} over {result.n_positions} positions; "
+        f"{result.n_continued} greedy tokens equal"
     )
