@@ -53,7 +53,7 @@ def test_the_first_rehearsal_leaves_room_for_its_batch(
 ):
     model = config_for_size("d4", store.vocab_size, 32)
     row_bytes = least_bytes(model, 1) - least_bytes(model)
-    room = (least_bytes(model) + 3.5 * rehearsal.CPU_ACTIVATIONS * row_bytes) / planner.MEMORY_SHARE
+    room = (least_bytes(model) + 3.5 * rehearsal.CPU_ACTIVATIONS["bf16"] * row_bytes) / planner.MEMORY_SHARE
     monkeypatch.setattr(planner, "free_memory_bytes", lambda device: room)
     machine = machine_of(1e9)
     with pytest.raises(GroundupError, match="not enough memory"):  # the truth, once it has been rehearsed

@@ -233,7 +233,7 @@ class _Planner:
         else:
             model = self._model(depth)
             free_bytes = self.usable_bytes - self.base_bytes - least_bytes(model)
-            affordable = int(free_bytes / CPU_ACTIVATIONS / (least_bytes(model, 1) - least_bytes(model)))
+            affordable = int(free_bytes / CPU_ACTIVATIONS["bf16"] / (least_bytes(model, 1) - least_bytes(model)))
             most = self.config.micro_batch_size or self.pacing.batch_size(1e6) // self.world_size
         self.rehearsals[depth] = rehearse(
             self._model(depth),

@@ -34,7 +34,8 @@ WARM_UP_STEPS = 2  # start threads, take memory, make the optimizer's state: the
 # wrong size (training/memory.py), and more so where a step has several micro-batches. Blocks of logits go back at once only when
 # they are too large for it. Fitted to the peaks of runs on two cores with glibc (docs/design/002-planner.md); PyTorch's own
 # allocator on GPUs keeps less.
-CPU_STATE, CPU_ACTIVATIONS, CPU_ACCUMULATED, CPU_KEPT_LOGITS, GPU_ALLOCATOR = 1.3, 1.45, 1.65, 1.6, 1.2
+CPU_STATE, CPU_ACCUMULATED, CPU_KEPT_LOGITS, GPU_ALLOCATOR = 1.3, 1.14, 1.6, 1.2
+CPU_ACTIVATIONS = {"bf16": 1.45, "fp32": 1.15}  # in bf16 the backward pass makes some copies in fp32
 LOGIT_BYTES = {"bf16": 12, "fp32": 8}  # a block: logits, log-softmax in fp32, gradient
 CPU_START_BYTES = 45_000_000  # libraries that the first step and the report wake
 # Before anything is timed: weights, gradients and optimizer, a parameter; and what is kept for the backward pass, for a token, a
@@ -89,7 +90,8 @@ class Rehearsal:
         if self.device.startswith("cuda"):
             return round(GPU_ALLOCATOR * (state + max(saved + logits, self.optimizer_bytes)))
         kept = CPU_KEPT_LOGITS if 4 * n_logits < LARGEST_KEPT else 1  # the largest of their tensors is in fp32
-        step = (CPU_ACCUMULATED if accumulates else CPU_ACTIVATIONS) * saved + kept * logits
+        activations = CPU_ACTIVATIONS[self.dtype] * (CPU_ACCUMULATED if accumulates else 1)
+        step = activations * saved + kept * logits
         return round(CPU_STATE * state + max(step, self.optimizer_bytes)) + CPU_START_BYTES
 
     def scaled(self, known: ModelConfig, model: ModelConfig) -> Rehearsal:
