@@ -112,7 +112,7 @@ def test_the_batch_is_cut_until_it_fits_the_memory(settings):
     )
     bare = object.__new__(planner._Planner)
     bare.config, bare.context_length, bare.vocab_size, bare.world_size = settings(), 32, 100, 1
-    bare.base_bytes, bare.usable_bytes = 0, 140_000_000
+    bare.base_bytes, bare.usable_bytes = 0, 120_000_000
     assert bare._micro_batch_size(cost, 12) == 4
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=1_000), 12) == 12
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=10**9), 12) == 1
