@@ -198,6 +198,17 @@ def test_a_quickstart_leaves_another_run_alone(capsys, copy_of_run: Path):
     assert not (copy_of_run / "text").exists()
 
 
+def test_an_interruption_is_told_and_no_traceback(capsys, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("groundup.core.device.doctor", stop)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
+
+
 def test_an_unknown_command_and_an_unknown_flag(capsys, text: Path):
     assert "pretrain" in fails(capsys, "pretrian", text)
     assert "--learning-rate" in fails(capsys, "pretrain", text, "--out", "x", "--learning-rte", 1)
