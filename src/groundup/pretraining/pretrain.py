@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from groundup.core.device import measure_ceiling, pick_device
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_json
 from groundup.core.progress import QUIET, Reporter
-from groundup.core.runs import RunFolder
+from groundup.core.runs import RunFolder, undone_when_refused
 from groundup.data.batches import TrainingBatches
 from groundup.data.mixture import Mixture
 from groundup.data.store import MANIFEST, TokenStore
@@ -39,10 +38,11 @@ from groundup.pretraining.planner import Plan
 from groundup.pretraining.resolve import model_config, resolve
 from groundup.pretraining.summary import model_card, summarize
 from groundup.pretraining.text import text_stage
-from groundup.pretraining.watching import RunMetrics, Watcher
+from groundup.pretraining.watching import Watcher
 from groundup.tokenization.tokenizer import Tokenizer
 from groundup.training.distributed import Ranks, join_ranks
 from groundup.training.loop import Budget, Job, TrainingResult, train
+from groundup.training.metrics import RunMetrics
 from groundup.training.objectives import next_token_loss
 from groundup.training.optimizers import Optimizer, OptimizerSettings
 from groundup.training.precision import compiled
@@ -86,13 +86,10 @@ def pretrain(
     with join_ranks(pick_device(config.device)) as ranks:
         if not ranks.is_main:
             return _go_on(Path(out), ranks, reporter)
-        before = set(Path(out).iterdir()) if Path(out).is_dir() else set()
+        before = set(Path(out).glob("*"))
         RunFolder.create(out, config, sys.argv).close()
-        try:
+        with undone_when_refused(Path(out), before):
             return _go_on(Path(out), ranks, reporter)
-        except GroundupError:
-            _undo(Path(out), before)
-            raise
 
 
 def resume(
@@ -108,16 +105,6 @@ def resume(
     config = PretrainConfig.read(RunFolder.open(run).config)
     with join_ranks(pick_device(config.device)) as ranks:
         return _go_on(Path(run), ranks, reporter, changed_sources)
-
-
-def _undo(path: Path, before: set[Path]) -> None:
-    """Take back what a run made that was refused before it had a plan; what was there before stays."""
-    if RunFolder(path).plan.exists():
-        return
-    for made in set(path.iterdir()) - before:
-        shutil.rmtree(made) if made.is_dir() else made.unlink()
-    if not before:
-        path.rmdir()
 
 
 def _go_on(
