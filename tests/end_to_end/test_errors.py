@@ -120,6 +120,19 @@ def test_a_file_that_cannot_be_read(capsys, tmp_path: Path, name: str, content: 
     assert not (tmp_path / "tok").exists()
 
 
+def test_files_that_cannot_be_read_at_all_are_an_error_of_reading(capsys, tmp_path: Path):
+    (tmp_path / "list.jsonl").write_text("[1, 2]\n3\n")
+    assert "none of this could be read" in fails(capsys, "data", "read", tmp_path / "list.jsonl")
+
+
+def test_weights_that_are_no_numbers_are_not_the_machines_fault(capsys, run: Path, tmp_path: Path):
+    flags = [word for word in TINY_FLAGS if word not in ("--vocab-size", "300")]
+    said = fails(
+        capsys, "pretrain", run / "data", "--out", tmp_path / "run", "--steps", 2, "--weight-decay", 1e30, *flags
+    )
+    assert "not numbers" in said and "weight decay" in said
+
+
 def test_a_corpus_shorter_than_one_window(capsys, tmp_path: Path):
     path = tmp_path / "short.txt"
     path.write_text("Only a few words stand here.\n" * 4)
