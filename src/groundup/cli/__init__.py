@@ -71,15 +71,18 @@ def main(args: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         code = 2
-    except click.Abort:
-        code = 130
     except GroundupError as error:
         click.echo(f"error: {error}", err=True)
         code = 2
-    except KeyboardInterrupt:
-        click.echo("\ninterrupted", err=True)
+    except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
+        click.echo("interrupted", err=True)
         code = 130
     except BrokenPipeError:  # the reader of our output (head, less) went away: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        if error.filename is None:  # not about a place that a person named
+            raise
+        click.echo(f"error: {error.filename}: {error.strerror}; look at this place, or choose another", err=True)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)

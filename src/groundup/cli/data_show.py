@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from groundup.cli._options import PATH
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="Show what a training reads: when the input is ..., the target is ...")
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=PATH)
 @click.option(
     "--chat", metavar="MODEL", help="DATA is a file of conversations: show what MODEL, or a run, learns of it."
 )

@@ -14,13 +14,14 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from groundup.core.config import Config
+from groundup.core.config import Config, read_yaml
 from groundup.core.device import machine_info
 from groundup.core.errors import GroundupError, nearest
 from groundup.core.files import (
@@ -300,6 +301,25 @@ class RunFolder:
         file = _LineFile(self.tensorboard / f"events.out.tfevents.{time.time_ns()}.groundup")
         file.append(opening_records(first_step))
         return file
+
+
+def method_of(path: str | Path) -> str | None:
+    """The method of fine-tuning of the run at `path`; None when it is a pretraining. Raises as `RunFolder.open`."""
+    return read_yaml(RunFolder.open(path).config).get("method")
+
+
+@contextmanager
+def undone_when_refused(path: Path, before: set[Path]) -> Iterator[None]:
+    """Take back what a run made that is refused (`GroundupError`) before it has a plan; what was there `before` stays."""
+    try:
+        yield
+    except GroundupError:
+        if not RunFolder(path).plan.exists():
+            for made in set(path.iterdir()) - before:
+                shutil.rmtree(made) if made.is_dir() else made.unlink()
+            if not before:
+                path.rmdir()
+        raise
 
 
 class _LineFile:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ class Batch:
     labels_BT: torch.Tensor
     document_ids_BT: torch.Tensor | None = None
 
-    @cached_property
+    @property
     def n_targets(self) -> int:
         """How many labels count towards the loss."""
         return int((self.labels_BT != IGNORED_LABEL).sum())

@@ -6,6 +6,7 @@ run goes on, after it was killed, or years later; what is not there yet is left 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def report_html(run: RunFolder) -> str:
     sections: list[tuple[str, Callable[[], str]]] = [
         ("", lambda: _tiles(summary, rows)),
         ("What it writes", lambda: _samples(run.read_samples())),
+        *_method_sections(run),
         ("Loss", lambda: _loss_charts(rows)),
         ("Training", lambda: _training_charts(rows)),
         ("Forecast and what came", lambda: _forecasts(summary)),
@@ -51,6 +53,12 @@ def report_html(run: RunFolder) -> str:
         if content:
             body += (f"<h2>{escape(heading)}</h2>\n" if heading else "") + content + "\n"
     return page(f"{title} · groundup", body)
+
+
+def _method_sections(run: RunFolder) -> list[tuple[str, Callable[[], str]]]:
+    """What a method of fine-tuning shows besides: `inspect/classify_report.py` and its like."""
+    method = read_yaml(run.config).get("method")
+    return importlib.import_module(f"groundup.inspect.{method}_report").sections(run) if method else []
 
 
 def merged_rows(rows: list[Row]) -> list[Row]:

@@ -10,8 +10,8 @@ the stage or the minute it struck.
 from __future__ import annotations
 
 import functools
+import math
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from groundup.core.device import measure_ceiling, pick_device
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json, write_json
 from groundup.core.progress import QUIET, Reporter
-from groundup.core.runs import RunFolder
+from groundup.core.runs import RunFolder, undone_when_refused
 from groundup.data.batches import TrainingBatches
 from groundup.data.mixture import Mixture
 from groundup.data.store import MANIFEST, TokenStore
@@ -39,10 +39,11 @@ from groundup.pretraining.planner import Plan
 from groundup.pretraining.resolve import model_config, resolve
 from groundup.pretraining.summary import model_card, summarize
 from groundup.pretraining.text import text_stage
-from groundup.pretraining.watching import RunMetrics, Watcher
+from groundup.pretraining.watching import Watcher
 from groundup.tokenization.tokenizer import Tokenizer
 from groundup.training.distributed import Ranks, join_ranks
 from groundup.training.loop import Budget, Job, TrainingResult, train
+from groundup.training.metrics import RunMetrics
 from groundup.training.objectives import next_token_loss
 from groundup.training.optimizers import Optimizer, OptimizerSettings
 from groundup.training.precision import compiled
@@ -86,13 +87,10 @@ def pretrain(
     with join_ranks(pick_device(config.device)) as ranks:
         if not ranks.is_main:
             return _go_on(Path(out), ranks, reporter)
-        before = set(Path(out).iterdir()) if Path(out).is_dir() else set()
+        before = set(Path(out).glob("*"))
         RunFolder.create(out, config, sys.argv).close()
-        try:
+        with undone_when_refused(Path(out), before):
             return _go_on(Path(out), ranks, reporter)
-        except GroundupError:
-            _undo(Path(out), before)
-            raise
 
 
 def resume(
@@ -108,16 +106,6 @@ def resume(
     config = PretrainConfig.read(RunFolder.open(run).config)
     with join_ranks(pick_device(config.device)) as ranks:
         return _go_on(Path(run), ranks, reporter, changed_sources)
-
-
-def _undo(path: Path, before: set[Path]) -> None:
-    """Take back what a run made that was refused before it had a plan; what was there before stays."""
-    if RunFolder(path).plan.exists():
-        return
-    for made in set(path.iterdir()) - before:
-        shutil.rmtree(made) if made.is_dir() else made.unlink()
-    if not before:
-        path.rmdir()
 
 
 def _go_on(
@@ -313,7 +301,11 @@ def _finish(
         text = mixture.store.split("train")
         tokens = torch.from_numpy(text.read(0, min(config.context_length or 1, text.n_tokens)).astype("int64"))
         difference = verify_model(run.model, training.model, tokens)
-        if not difference <= LARGEST_DIFFERENCE:  # also when it is not a number
+        if math.isnan(difference):
+            raise GroundupError(
+                "training ended with weights that are not numbers; start again with lower learning rates or less weight decay"
+            )
+        if not difference <= LARGEST_DIFFERENCE:
             raise GroundupError(
                 f"the model folder {run.model} read back gives other logits (max |difference| {difference:.1e}); "
                 "the disk or the memory of this machine is at fault: run `groundup resume` on another"

@@ -18,26 +18,9 @@ from groundup.models.base import LanguageModel
 from groundup.pretraining.config import PretrainConfig
 from groundup.tokenization.tokenizer import Tokenizer
 from groundup.training.loop import Hook, Place
-from groundup.training.metrics import MetricsLog, Row
+from groundup.training.metrics import Row
 
 PROMPT_CHARACTERS = 40
-
-
-class RunMetrics(MetricsLog):
-    """The loop's rows, written to the run folder."""
-
-    def __init__(self, run: RunFolder) -> None:
-        super().__init__()
-        self._run = run
-
-    def log(self, row: Row) -> None:
-        self._run.log(row)
-
-    def truncate(self, step: int) -> None:
-        self._run.truncate_metrics(step)
-
-    def flush(self) -> None:
-        self._run.flush()
 
 
 @dataclass(frozen=True)

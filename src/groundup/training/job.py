@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from groundup.core.errors import GroundupError
-from groundup.models.base import LanguageModel
 from groundup.training.metrics import Row
 from groundup.training.objectives import Objective
 from groundup.training.optimizers import Optimizer
@@ -15,7 +14,7 @@ from groundup.training.saving import Place
 from groundup.training.schedules import warmup_stable_decay
 
 if TYPE_CHECKING:
-    from groundup.data.batches import Batch
+    from groundup.training.objectives import TrainedModel, TrainingBatch
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ class Hook:
 class Job:
     """Everything a training is made of; rows have MFU when `flops_per_token` and `ceiling_flops` are given."""
 
-    model: LanguageModel
-    batches: Callable[[int], list[Batch]]  # step -> the micro-batches of this rank; a pure function
+    model: TrainedModel
+    batches: Callable[[int], Sequence[TrainingBatch]]  # step -> the micro-batches of this rank; a pure function
     objective: Objective  # (model, batch) -> sum of the losses of the batch's targets
     optimizer: Optimizer
     budget: Budget

@@ -1,11 +1,13 @@
 """Where a run's figures go: rows of named numbers, one a step, units in the names.
 
-The loop speaks to this small class; the run folder has one that also writes `metrics.jsonl` and TensorBoard events.
+The loop speaks to the small class `MetricsLog`; `RunMetrics` writes `metrics.jsonl` and TensorBoard events.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from groundup.core.runs import RunFolder
 
 Row = dict[str, Any]
 
@@ -26,3 +28,20 @@ class MetricsLog:
 
     def flush(self) -> None:
         """Return when every row so far would survive a kill; called before each save of the training state."""
+
+
+class RunMetrics(MetricsLog):
+    """Rows written to a run folder."""
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self._run = run
+
+    def log(self, row: Row) -> None:
+        self._run.log(row)
+
+    def truncate(self, step: int) -> None:
+        self._run.truncate_metrics(step)
+
+    def flush(self) -> None:
+        self._run.flush()

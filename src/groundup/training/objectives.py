@@ -11,20 +11,42 @@ Shapes: N rows (batch x time), D d_model, V vocab_size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from groundup.models.layers.softcap import slope, soft_capped
 
 if TYPE_CHECKING:
     from groundup.data.batches import Batch
-    from groundup.models.base import LanguageModel
+    from groundup.models.base import LanguageModel, Roles
 
-Objective = Callable[["LanguageModel", "Batch"], Tensor]
+
+class TrainedModel(Protocol):
+    """What is trained: a `LanguageModel`, or one with another head."""
+
+    compute_dtype: torch.dtype
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
+    def parameter_roles(self) -> Roles: ...
+    def train(self) -> Any: ...
+
+
+class TrainingBatch(Protocol):
+    """What is trained on at once: windows of text, labelled texts, pairs of answers."""
+
+    @property
+    def tokens_BT(self) -> Tensor: ...
+    @property
+    def n_targets(self) -> int: ...  # what the objective's sum of losses is divided by, counted over the whole step
+    def to(self, device: torch.device) -> TrainingBatch: ...
+
+
+Objective = Callable[[Any, Any], Tensor]  # (model, batch) -> the sum of the losses of the batch's targets
 IGNORED_LABEL = -100
 LOGITS_AT_ONCE = 1 << 25  # 128 MiB in fp32; each block also adds once into the head's gradient, so not too small
 

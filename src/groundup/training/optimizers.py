@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from groundup.core.errors import GroundupError
-from groundup.models.base import LanguageModel
+from groundup.training.objectives import TrainedModel
 
 Polynomial = tuple[float, float, float]  # (a, b, c): a x + b x^3 + c x^5 of each singular value x
 
@@ -62,7 +62,7 @@ class OptimizerSettings:
 class Optimizer:
     """Both optimizers of a model as one: a step, and a state that is nothing but named tensors."""
 
-    def __init__(self, model: LanguageModel, settings: OptimizerSettings) -> None:
+    def __init__(self, model: TrainedModel, settings: OptimizerSettings) -> None:
         """Sort the trainable parameters by role; raises `GroundupError` when there is none."""
         self.settings = settings
         roles = {

@@ -15,17 +15,13 @@ import sysconfig
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
 from groundup.core.progress import QUIET, Reporter
-from groundup.models.base import LanguageModel
 from groundup.training.memory import keep_freed_memory
-from groundup.training.objectives import Objective
-
-if TYPE_CHECKING:
-    from groundup.data.batches import Batch
+from groundup.training.objectives import Objective, TrainedModel, TrainingBatch
 
 T = TypeVar("T")
 
@@ -43,7 +39,9 @@ class Choice(Generic[T]):
     reason: str
 
 
-def choose_dtype(model: LanguageModel, objective: Objective, batch: Batch, seconds: float = 1.0) -> Choice[torch.dtype]:
+def choose_dtype(
+    model: TrainedModel, objective: Objective, batch: TrainingBatch, seconds: float = 1.0
+) -> Choice[torch.dtype]:
     """fp32 or bf16 as the compute dtype, by the time of a forward and backward pass of `batch` in each.
 
     Takes about twice `seconds`, or two passes of each when they are slower. The model's own dtype is as before
@@ -84,7 +82,7 @@ def missing_for_compile(device: str = "cpu") -> str | None:
     return None
 
 
-def compiled(model: LanguageModel, objective: Objective, batch: Batch, reporter: Reporter = QUIET) -> Objective:
+def compiled(model: TrainedModel, objective: Objective, batch: TrainingBatch, reporter: Reporter = QUIET) -> Objective:
     """The objective compiled for batches of this shape; the plain one, with a warning, where compiling fails.
 
     Compiles at once (15 to 50 s), by a pass that leaves no trace.
@@ -95,7 +93,9 @@ def compiled(model: LanguageModel, objective: Objective, batch: Batch, reporter:
     try:
         # What is cheap (no matrix product, no sum) is computed again in the backward pass rather than kept: at 6 x 384
         # with 16 x 256 tokens 190 MB are kept instead of 384. Unset, the compiler keeps whatever a product reads.
-        with partitioning.patch(aggressive_recomputation=True):
+        # What was compiled is found again by later processes, also where a step of ours has its own backward pass: all
+        # of those are pure functions of their arguments, which is what PyTorch leaves to us to know (its pull 149751).
+        with partitioning.patch(aggressive_recomputation=True, autograd_cache_allow_custom_autograd_functions=True):
             time_pass(model, fast, batch, seconds=0.0)
     except Exception as error:  # compilers fail in countless ways, and training must not depend on one
         torch.compiler.reset()
@@ -104,7 +104,7 @@ def compiled(model: LanguageModel, objective: Objective, batch: Batch, reporter:
     return fast
 
 
-def time_pass(model: LanguageModel, objective: Objective, batch: Batch, seconds: float) -> float:
+def time_pass(model: TrainedModel, objective: Objective, batch: TrainingBatch, seconds: float) -> float:
     """Seconds of a forward and backward pass: the median of as many as fit into `seconds`, after one to warm up."""
     keep_freed_memory()  # as the loop does, so that the times are its times
     parameters = list(model.parameters())

@@ -16,9 +16,9 @@ from torch import Tensor
 from groundup.checkpoints.training_state import load_newest_state, save_state
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
-from groundup.models.base import LanguageModel
 from groundup.training.distributed import Ranks
 from groundup.training.divergence import DivergenceWatch
+from groundup.training.objectives import TrainedModel
 from groundup.training.optimizers import Optimizer
 
 
@@ -35,7 +35,7 @@ class Place:
 class Keeper:
     """Saves a run's place, weights and optimizer in a folder, and puts them back. Without a folder it keeps nothing."""
 
-    def __init__(self, folder: Path | None, model: LanguageModel, optimizer: Optimizer, every_seconds: float) -> None:
+    def __init__(self, folder: Path | None, model: TrainedModel, optimizer: Optimizer, every_seconds: float) -> None:
         self.folder, self._model, self._optimizer = folder, model, optimizer
         self._every_seconds = every_seconds
         self._last_end, self._last_cost = time.perf_counter(), 0.0
@@ -97,7 +97,7 @@ class Keeper:
         return Place(int(step), int(n_tokens), elapsed, finished or None)
 
 
-def _learned(model: LanguageModel) -> dict[str, Tensor]:
+def _learned(model: TrainedModel) -> dict[str, Tensor]:
     """What training changes. Frozen weights are the starting point's, and whoever resumes has them again."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
