@@ -77,3 +77,12 @@ def test_a_tokenizer_carries_its_template(in_config: str, plain: Tokenizer, tmp_
     assert (tmp_path / "one" / "chat_template.jinja").exists() == (in_config != "list")
     plain.save(tmp_path / "one")
     assert Tokenizer.load(tmp_path / "one").chat_template is None
+
+
+def test_a_gguf_file_carries_it_too(plain: Tokenizer) -> None:
+    from groundup.tokenization.gguf_vocabulary import gguf_from_tokenizer, tokenizer_from_gguf
+
+    named = [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]
+    for tokenizer in (plain.with_chat_template("D"), with_tokens(plain, chat_template=named)):
+        fields = gguf_from_tokenizer(tokenizer, tokenizer.vocab_size)
+        assert tokenizer_from_gguf(fields, Path("a.gguf")).chat_template == "D"

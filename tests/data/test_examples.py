@@ -141,3 +141,30 @@ def test_the_key_knows_what_examples_were_made_of(tmp_path: Path, renderer: Rend
     assert len({key, *others}) == 4
     with pytest.raises(GroundupError, match="make them again"):
         Examples.open(tmp_path / "examples", others[0])
+
+
+def test_rows_that_cannot_be_are_refused(tmp_path: Path, renderer: Renderer) -> None:
+    examples = made(tmp_path, GOOD, renderer)
+    longest = int(examples.lengths.max()) - 1
+    assert PackedExamples(examples, longest).context_length == longest
+    with pytest.raises(GroundupError, match=f"longest example has {longest} positions, a row only {longest - 1}"):
+        PackedExamples(examples, longest - 1)
+    with pytest.raises(GroundupError, match="did you mean 'best-fit'"):
+        PackedExamples(examples, 64, "bestfit")
+    with pytest.raises(GroundupError, match=r"writes <\|end\|>, which"):
+        make_examples([], Renderer(renderer.tokenizer, builtin("phi")), tmp_path / "none", context_length=64)
+    with pytest.raises(GroundupError, match="no conversation to learn from"):
+        make_examples([], renderer, tmp_path / "none", context_length=64)
+
+
+def test_damaged_examples_are_named(tmp_path: Path, renderer: Renderer) -> None:
+    made(tmp_path, GOOD, renderer)
+    folder = tmp_path / "examples"
+    (folder / "trained.bin").write_bytes(b"")
+    with pytest.raises(GroundupError, match="are damaged"):
+        Examples.open(folder)
+    (folder / "trained.bin").unlink()
+    with pytest.raises(GroundupError, match=r"trained\.bin is missing"):
+        Examples.open(folder)
+    with pytest.raises(GroundupError, match="there are no examples in"):
+        Examples.open(tmp_path)
