@@ -38,6 +38,13 @@ def rendered(source: str, **more) -> str:
         ("{{ bos_token }}{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}", "<s>TrueTrueFalse"),
         ("{{ '%s-%03d' % ('a', 7) }}{{ '%s' | format('b') }}{{ '{:>3}'.format('c') }}{{ 'x' * 3 }}", "a-007b  cxxx"),
         ("{{ messages[0].content | indent(2) }}", "a\n  b"),
+        ("{{ messages | map(attribute='role') | join('+') }}{{ 'ab' | join('-') }}{{ nothing | join }}", "usera-b"),
+        ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ [[1, 2]] | string }}", "1[[1, 2]]"),
+        (
+            "{{ 'aXb' | replace('X', '-') }}{{ ['b', 'a'] | sort | join(attribute=none) }}{{ none }}{{ nothing }}",
+            "a-babNone",
+        ),
+        ("{{ [{'a': 1}, {'a': 2}] | join(', ', attribute='a') }}{{ [3] | map('string') | join }}", "1, 23"),
     ],
 )
 def test_the_dialect(source: str, text: str) -> None:

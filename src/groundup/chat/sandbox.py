@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import lru_cache, wraps
 from typing import Any, ClassVar
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -117,17 +117,19 @@ class _Environment(ImmutableSandboxedEnvironment):
             self.made(sum(len(str(item)) + len(str(text)) for item in args[0]))
 
     def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        n_passed = 1 if getattr(function, "jinja_pass_arg", None) else 0  # Jinja's own things come first
+
         @wraps(function)
         def counted(*args: Any, **kwargs: Any) -> Any:
-            given = args[1:] if getattr(function, "jinja_pass_arg", None) else args
-            if name in ("tojson", "string", "pprint", "join", "urlencode", "xmlattr"):
+            passed, given = args[:n_passed], args[n_passed:]
+            if name == "join" and not isinstance(given[0], Undefined):
+                given = ([*given[0]], *given[1:])  # it may be a generator, which is read once
+                self._before(name, given[1] if len(given) > 1 else kwargs.get("d", ""), given[:1])
+            if name in ("tojson", "string", "pprint", "urlencode", "xmlattr"):
                 self._walk(given[0])
             if name == "replace":
                 self._before(name, str(given[0]), given[1:])
-            if name == "join":
-                value, between = [*given[0]], given[1] if len(given) > 1 else kwargs.get("d", "")
-                self._before(name, between, (value,))
-            result = function(*args, **kwargs)
+            result = function(*passed, *given, **kwargs)
             if isinstance(result, str | list):
                 self.made(len(result))
             return result
