@@ -1,0 +1,52 @@
+"""What lies beside a `tokenizer.json`: settings of roles, the chat template, and SentencePiece's model where ids are from it.
+
+One idea: a setting that decides the ids is obeyed or refused, never passed over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from groundup.core.errors import GroundupError
+from groundup.core.files import read_json
+
+SETTINGS_FILE, MODEL_FILE = "tokenizer_config.json", "tokenizer.model"
+# The setting that says ids are from the model file (sentencepiece_ids.py).
+IDS_FROM = "ids_from"
+WAY_OUT = f"take {IDS_FROM} out of {SETTINGS_FILE} for the ids of tokenizer.json, which may differ where cuts are tied"
+
+
+def settings_beside(file: Path) -> dict[str, Any]:
+    """What the files beside a `tokenizer.json` say of roles and of the chat template."""
+    config: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", SETTINGS_FILE):
+        if (file.parent / name).is_file():
+            values = read_json(file.parent / name)
+            if not isinstance(values, dict):
+                raise GroundupError(f"{file.parent / name} holds no settings (a JSON object); get it again")
+            config |= values
+    template = file.parent / "chat_template.jinja"
+    if template.is_file():
+        config["chat_template"] = template.read_text(encoding="utf-8")
+    return config
+
+
+def model_beside(file: Path, config: dict[str, Any]) -> bytes | None:
+    """The content of the SentencePiece model that the settings beside a `tokenizer.json` name; None where they name none.
+
+    Raises `GroundupError` when it is missing.
+    """
+    if IDS_FROM not in config:
+        return None
+    settings, path = file.with_name(SETTINGS_FILE), file.with_name(MODEL_FILE)
+    if config[IDS_FROM] != MODEL_FILE:
+        raise GroundupError(
+            f"{settings}: {IDS_FROM} is {config[IDS_FROM]!r}, but can only be {MODEL_FILE!r}; {WAY_OUT}"
+        )
+    if not path.is_file():
+        raise GroundupError(
+            f"{path} is missing, though {settings} says that the ids are from it; copy it from where the folder came "
+            f"from, or {WAY_OUT}"
+        )
+    return path.read_bytes()
