@@ -17,8 +17,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groundup.chat.renderer import Renderer
     from groundup.checkpoints.importing import import_model
-    from groundup.checkpoints.tokenizer_folder import open_tokenizer
+    from groundup.checkpoints.tokenizer_folder import open_renderer, open_tokenizer
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
     from groundup.data.cleaning.clean import clean, inspect_corpus
@@ -53,6 +54,7 @@ _HOME = {
     "GroundupError": "core.errors",
     "NearDuplicates": "data.duplicates.near",
     "NearSettings": "data.duplicates.near",
+    "Renderer": "chat.renderer",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
     "TextModel": "generation.text_model",
@@ -67,6 +69,7 @@ _HOME = {
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "open_renderer": "checkpoints.tokenizer_folder",
     "open_tokenizer": "checkpoints.tokenizer_folder",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
@@ -88,6 +91,7 @@ __all__ = [
     "GroundupError",
     "NearDuplicates",
     "NearSettings",
+    "Renderer",
     "Reporter",
     "Terminal",
     "TextModel",
@@ -102,6 +106,7 @@ __all__ = [
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "open_renderer",
     "open_tokenizer",
     "plan",
     "prepare",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from groundup.checkpoints.gguf_header import GGUFFile
 from groundup.checkpoints.hub import download, is_hub_name
@@ -16,6 +16,9 @@ from groundup.tokenization.folder import settings_beside
 from groundup.tokenization.gguf_vocabulary import tokenizer_from_gguf
 from groundup.tokenization.imports import IMPORTABLE, import_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from groundup.chat.renderer import Renderer
 
 PLACES = (".", "model", "tokenizer", "data/tokenizer")
 # What a published model without tokenizer.json has instead, the one that says most first.
@@ -80,6 +83,19 @@ def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer
             "or a hub model as organisation/name; `groundup tokenizer train` makes a new one"
         )
     return Tokenizer.load(resolve_tokenizer(path))
+
+
+def open_renderer(name: str | Path, template: str | None = None, *, reporter: Reporter = QUIET) -> Renderer:
+    """The chat renderer of the model, run or tokenizer that `name` means (as for `open_tokenizer`).
+
+    `template` is chatml, alpaca, llama3, phi, own or a `.jinja` file; the model's own, else chatml, if left out. Raises
+    `GroundupError` when there is none of that name; whether one can train with it says `Renderer.check`.
+    """
+    from groundup.chat.renderer import Renderer
+    from groundup.chat.templates import find_template
+
+    tokenizer = open_tokenizer(name, reporter=reporter)
+    return Renderer(tokenizer, find_template(template, tokenizer))
 
 
 def _with_settings_of(folder: Path, tokenizer: Tokenizer) -> Tokenizer:
