@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import NAME, config_options, given
 from groundup.generation.settings import SamplingSettings
 
 
 @click.command(short_help="Let a model write.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.argument("prompt", nargs=-1)
 @config_options(SamplingSettings, skip=("stop",))
 @click.option("--stop", multiple=True, help="Stop before this text (may be given more than once).")
-@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Texts for each prompt.")
+@click.option("--samples", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Texts for each prompt.")
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "bf16", "int8"]),
