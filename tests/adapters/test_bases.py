@@ -109,10 +109,20 @@ def test_what_cannot_be_is_refused() -> None:
     found = add_adapter(keep_base_in(model(), "int4"), AdapterConfig(rank=2))
     with pytest.raises(GroundupError, match="would lose what the adapter learned"):
         merge_adapter(found)
-    with pytest.raises(GroundupError, match="first"):
-        keep_base_in(found, "bf16")
     with adapters_off(found), torch.no_grad():
         assert found(tokens()).isfinite().all()
+
+
+@pytest.mark.parametrize("precision", NARROW)
+def test_a_base_under_an_adapter_is_put_into_fewer_bits_too(precision: str) -> None:
+    after = keep_base_in(add_adapter(model(), AdapterConfig(rank=2, kind="dora")), precision)
+    before = add_adapter(keep_base_in(model(), precision), AdapterConfig(rank=2, kind="dora"))
+    learning = {name for name, parameter in after.named_parameters() if parameter.requires_grad}
+    assert learning == set(adapter_parameters(after)) and all(
+        p.dtype == torch.float32 for p in adapter_parameters(after).values()
+    )
+    with torch.no_grad(), adapters_off(after), adapters_off(before):
+        assert torch.equal(after(tokens()), before(tokens()))
 
 
 def test_the_scales_of_4_bits_survive_a_change_of_dtype() -> None:

@@ -11,7 +11,8 @@ from typing import Literal, get_args
 
 import torch
 
-from groundup.adapters.lora import count_parameters, switch_of
+from groundup.adapters.layers import LowRank, wide_weight
+from groundup.adapters.lora import adapted_layers, count_parameters, switch_of
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import readable_bytes
 from groundup.models import LanguageModel
@@ -22,21 +23,39 @@ BASE_PRECISIONS: tuple[str, ...] = get_args(BasePrecision)
 
 
 def keep_base_in(model: LanguageModel, precision: str) -> LanguageModel:
-    """Keep the model's weights in `precision` (of `BASE_PRECISIONS`), before adapters are put on it; in place, gives it.
+    """Keep the base's weights in `precision` (of `BASE_PRECISIONS`), in place, whether adapters are on or not; gives it.
 
-    It computes in bf16, or in fp32 if it is kept so. Raises GroundupError for a name or a device that does not do, without
-    bitsandbytes for int4, and when adapters are on already.
+    It computes in bf16, or in fp32 if it is kept so. Raises GroundupError for a name or a device that does not do, and
+    without bitsandbytes for int4.
     """
     if precision not in BASE_PRECISIONS:
         raise unknown_name("base precision", precision, BASE_PRECISIONS)
-    if switch_of(model) is not None:
-        raise GroundupError("the model has an adapter already; choose the base's precision first")
-    model.set_dtype(torch.float32 if precision == "fp32" else torch.bfloat16)
+    model.compute_dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    for name, parameter in model.named_parameters():
+        if ".adapters." not in name:
+            parameter.data = parameter.data.to(model.compute_dtype)
+    return quantize_base(model, precision) if precision in ("int8", "int4") else model
+
+
+def quantize_base(model: LanguageModel, precision: str) -> LanguageModel:
+    """Put the blocks' matrices into int8 or int4, in place; all else, and what is computed in, stays. Gives the model."""
+    if (switch := switch_of(model)) is not None and switch.merged:
+        raise GroundupError(f"the adapter {switch.merged!r} is merged into the weights; unmerge it first")
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    training = model.training
     if precision == "int8":
         quantize_int8(model, head=False)
-    if precision == "int4":
+    else:
         quantize_nf4(model)
-    return model
+    for layer in adapted_layers(model):
+        for path in layer.adapters.values():
+            if isinstance(path, LowRank) and path.squares is not None:
+                path.squares = (
+                    wide_weight(layer.base).square().sum(1)
+                )  # the lengths are those of the numbers it has now
+    for parameter in learning:
+        parameter.requires_grad_(True)
+    return model.train(training)
 
 
 @dataclass(frozen=True)
