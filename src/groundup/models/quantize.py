@@ -12,6 +12,7 @@ from torch import nn
 
 from groundup.core.errors import GroundupError
 from groundup.models.base import LanguageModel
+from groundup.models.layers.experts import Experts
 from groundup.models.layers.int8 import Int8Linear, check_kernel, usable
 from groundup.models.layers.linear import Linear
 from groundup.models.layers.nf4 import BLOCK, NF4Linear, load_library
@@ -62,6 +63,8 @@ def _replace(model: LanguageModel, narrow: Callable[[Linear], nn.Module | None],
     for parent in list(model.modules()):
         for name, module in list(parent.named_children()):
             if type(module) is not Linear or name in model.read_apart or (module is model.head and not head):
+                continue
+            if isinstance(parent, Experts):  # its router: a small matrix, and rounding it would send tokens elsewhere
                 continue
             if (made := narrow(module)) is not None:
                 setattr(parent, name, made)
