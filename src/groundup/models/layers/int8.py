@@ -24,23 +24,28 @@ GRAIN = 16
 class Int8Linear(nn.Module):
     """`x @ weight.T + bias` with weight [out, in] in 8 bits; made from a linear map, for inference only."""
 
-    weight: Tensor
+    values: Tensor
     scale: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight` [out, in] in any floating dtype, which becomes that of the scales; `bias` [out] is kept as it is."""
         super().__init__()
         values, scale = quantize_rows(weight)
-        self.register_buffer("weight", values)
+        self.register_buffer("values", values)
         self.register_buffer("scale", scale)
         self.bias = bias
+
+    @property
+    def weight(self) -> Tensor:
+        """What the integers stand for, [out, in] in the dtype of the scales: a copy, made for whoever asks."""
+        return self.values.to(self.scale.dtype) * self.scale[:, None]
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         if rows.shape[0] <= MOST_ROWS and rows.is_cpu:
-            out = torch._weight_int8pack_mm(rows, self.weight, self.scale.to(x.dtype))
+            out = torch._weight_int8pack_mm(rows, self.values, self.scale.to(x.dtype))
         else:
-            out = F.linear(rows, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+            out = F.linear(rows, self.values.to(x.dtype)) * self.scale.to(x.dtype)
         if self.bias is not None:
             out = out + self.bias.to(x.dtype)
         return out.view(*x.shape[:-1], -1)
