@@ -16,17 +16,21 @@ import pydantic
 import torch
 from torch import Tensor
 
+from groundup.checkpoints.adapter_base import check_base, find_base, with_room
+from groundup.checkpoints.adapter_folder import attach_folder, read_adapter, save_adapter
 from groundup.checkpoints.model_folder import (
     CLASSIFIER_ENDING,
     DTYPE_NAMES,
     OWN_CLASSIFIER_TYPE,
     check_vocabulary,
+    is_adapter_folder,
     is_classifier,
     with_special_ids,
 )
 from groundup.checkpoints.model_folder import open_source as open_language_model
 from groundup.checkpoints.sources import TensorSource, build_from
 from groundup.checkpoints.tensor_files import write_tensors
+from groundup.checkpoints.tokenizer_folder import open_tokenizer
 from groundup.core.errors import GroundupError
 from groundup.core.files import folder_written_atomically, read_json, write_atomically, write_json
 from groundup.models import architecture
@@ -93,12 +97,14 @@ def save_classifier(
 def load_classifier_folder(
     folder: str | Path, *, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
 ) -> tuple[Classifier, Tokenizer, ClassifierSettings]:
-    """Open a folder written by `save_classifier` or by transformers, in evaluation mode.
+    """Open a folder written by `save_classifier`, `save_adapted_classifier` or transformers, in evaluation mode.
 
     `dtype` is that of parameters and computation; the default is that of the stored weights. Raises GroundupError when the
     folder holds no classifier, saying what it holds.
     """
     folder = Path(folder)
+    if is_adapter_folder(folder):
+        return _load_adapted(folder, dtype, device)
     values = read_classifier_config(folder)
     source = open_language_model(folder, classifier=True)
     config, tensors = source.config, source.tensors
@@ -120,6 +126,52 @@ def load_classifier_folder(
     return model.eval(), source.tokenizer, read_settings(folder, values, config.context_length)
 
 
+def save_adapted_classifier(
+    folder: str | Path,
+    model: Classifier,
+    tokenizer: Tokenizer,
+    settings: ClassifierSettings,
+    *,
+    base: str | Path,
+    base_name: str | None = None,
+    card: str | None = None,
+) -> None:
+    """Write the adapter on the trunk, with the head, as PEFT's folder (`modules_to_save`); see `save_adapter`."""
+    save_adapter(
+        folder,
+        model.language_model,
+        with_padding(tokenizer),
+        base=base,
+        base_name=base_name,
+        whole={SCORE: model.score.weight.detach()},
+        task="SEQ_CLS",
+        card=card if card is not None else _adapter_card(model, base_name or str(base)),
+        beside={SETTINGS_FILE: {"labels": list(model.labels), **asdict(settings)}},
+    )
+
+
+def _load_adapted(
+    folder: Path, dtype: torch.dtype | None, device: str | torch.device
+) -> tuple[Classifier, Tokenizer, ClassifierSettings]:
+    """The base with the adapter on it, and the head that travelled with the adapter."""
+    found = read_adapter(folder)
+    values = read_json(folder / SETTINGS_FILE) if (folder / SETTINGS_FILE).is_file() else {}
+    if SCORE not in found.adapter.whole or "labels" not in values:
+        raise GroundupError(
+            f"{folder} holds no adapter of a classifier made here: it lacks {SCORE} or the labels in {SETTINGS_FILE}"
+        )
+    score = found.adapter.whole.pop(SCORE)
+    source = open_language_model(find_base(found))
+    check_base(found, source)
+    trunk = with_room(build_from(source, dtype, device), found)
+    attach_folder(trunk, found, name="default")
+    labels = tuple(str(label) for label in values.pop("labels"))
+    model = Classifier(trunk, labels)
+    with torch.no_grad():
+        model.score.weight.copy_(score)
+    return model.eval(), open_tokenizer(folder), _settings(folder / SETTINGS_FILE, values)
+
+
 def read_classifier_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a classifier's folder. Raises GroundupError when there is none, or it is of another model."""
     if not (folder / "config.json").is_file():
@@ -137,8 +189,12 @@ def read_settings(folder: Path, values: dict[str, Any], context_length: int) -> 
     if not file.is_file():
         several = values.get("problem_type") == "multi_label_classification"
         return ClassifierSettings(context_length, multi_label=several)
+    return _settings(file, read_json(file))
+
+
+def _settings(file: Path, values: Any) -> ClassifierSettings:
     try:
-        return pydantic.TypeAdapter(ClassifierSettings).validate_python(read_json(file))
+        return pydantic.TypeAdapter(ClassifierSettings).validate_python(values)
     except pydantic.ValidationError as error:
         raise GroundupError(f"{file} is damaged: {error.errors()[0]['msg']}; get it again") from None
 
@@ -189,6 +245,33 @@ A classifier of texts on a {name} model of {model.n_parameters():,} parameters, 
 
 ```python
 {usage}
+```
+"""
+
+
+def _adapter_card(model: Classifier, base: str) -> str:
+    shown = ", ".join(model.labels[:20]) + (" ..." if len(model.labels) > 20 else "")
+    return f"""---
+library_name: peft
+base_model: {base}
+pipeline_tag: text-classification
+tags:
+- groundup
+---
+An adapter that makes a classifier of {base}, made with Groundup. Labels, in order: {shown}.
+
+```python
+import groundup as gu
+
+print(gu.load_classifier(".").predict(["a text"]))
+```
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+base = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={len(model.labels)})
+model = PeftModel.from_pretrained(base, ".")
 ```
 """
 
