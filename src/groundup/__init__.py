@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
+    from groundup.finetuning.run import finetune
+    from groundup.generation.text_classifier import TextClassifier, load_classifier
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
     from groundup.pretraining.comparison import compare_architectures
@@ -55,6 +57,7 @@ _HOME = {
     "NearSettings": "data.duplicates.near",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
+    "TextClassifier": "generation.text_classifier",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
@@ -63,10 +66,12 @@ _HOME = {
     "compare_tokenizers": "inspect.tokenizer_comparison",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
+    "finetune": "finetuning.run",
     "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "load_classifier": "generation.text_classifier",
     "open_tokenizer": "checkpoints.tokenizer_folder",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
@@ -90,6 +95,7 @@ __all__ = [
     "NearSettings",
     "Reporter",
     "Terminal",
+    "TextClassifier",
     "TextModel",
     "TokenStore",
     "Tokenizer",
@@ -98,10 +104,12 @@ __all__ = [
     "compare_tokenizers",
     "export_gguf",
     "extend_vocabulary",
+    "finetune",
     "import_model",
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "load_classifier",
     "open_tokenizer",
     "plan",
     "prepare",

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from groundup.core.errors import GroundupError
-from groundup.models import AttentionConfig, LanguageModel, architecture, architecture_names, build_model, config_for_size
+from groundup.models import (
+    AttentionConfig,
+    LanguageModel,
+    architecture,
+    architecture_names,
+    build_model,
+    config_for_size,
+)
 from groundup.models.classifier import Classifier, train_only
 
 LABELS = ("ham", "spam", "news")

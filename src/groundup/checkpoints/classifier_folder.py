@@ -214,7 +214,10 @@ def _as_classifier(values: dict[str, Any], name: str) -> dict[str, Any]:
     [found] = values.get("architectures", [""])
     known = next((found.removesuffix(ending) for ending in _TEXT_ENDINGS if found.endswith(ending)), None)
     if known is None or name in _WITHOUT_CLASSIFIER:
-        return values | {"architectures": [f"Groundup{name.title()}{CLASSIFIER_ENDING}"], "model_type": OWN_CLASSIFIER_TYPE + name}
+        return values | {
+            "architectures": [f"Groundup{name.title()}{CLASSIFIER_ENDING}"],
+            "model_type": OWN_CLASSIFIER_TYPE + name,
+        }
     return values | {"architectures": [known + CLASSIFIER_ENDING]}
 
 
