@@ -25,11 +25,11 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import file_written_atomically, folder_written_atomically, read_json, write_json
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.reading_records import read_records
+from groundup.data.records import BETWEEN_LABELS
 from groundup.data.sources import hash_sources
 
 SIDES = ("train", "validation", "test")
 LEFT_OUT = len(SIDES)  # rows that balancing takes away
-BETWEEN = "|"  # labels of one text
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def _read(
                 continue
             records = read_records(list(given), "labelled", **reading)
             for record in records:
-                several = tuple(sorted({part.strip() for part in record.label.split(BETWEEN)} - {""}))
-                n_joined += BETWEEN in record.label
+                several = tuple(sorted({part.strip() for part in record.label.split(BETWEEN_LABELS)} - {""}))
+                n_joined += BETWEEN_LABELS in record.label
                 names = several if splitting.multi_label else (record.label.strip(),)
                 number = numbers.setdefault(names, len(numbers))
                 text_key = hashlib.blake2b(record.text.strip().encode("utf-8", "surrogatepass"), digest_size=8, key=key)
@@ -169,7 +169,7 @@ def _read(
     rows.sets = list(numbers)
     if n_joined and not splitting.multi_label:
         reporter.warn(
-            f"{n_joined:,} rows have a label with {BETWEEN!r} in it, taken as one name; "
+            f"{n_joined:,} rows have a label with {BETWEEN_LABELS!r} in it, taken as one name; "
             "--multi-label makes several labels of it"
         )
     return rows

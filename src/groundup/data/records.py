@@ -52,13 +52,15 @@ class Preference:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and the name of its class."""
+    """A text and the name of its class; of several, the names with `|` between them, and of none an empty one."""
 
     text: str
     label: str
     source: Place
     index: int
 
+
+BETWEEN_LABELS = "|"
 
 Record = Document | Conversation | Preference | LabelledText
 

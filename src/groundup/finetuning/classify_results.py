@@ -16,6 +16,7 @@ from groundup.core.files import write_json
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
 from groundup.data.labelled import SIDES, LabelledTexts
+from groundup.data.records import BETWEEN_LABELS
 from groundup.evaluation.classification import (
     Booleans,
     calibration,
@@ -145,8 +146,8 @@ def _errors(
         {
             "text": example.text[:SHOWN_CHARACTERS],
             "place": example.place,
-            "truth": "|".join(names[truth[row]]),
-            "predicted": "|".join(names[model[row]]),
+            "truth": BETWEEN_LABELS.join(names[truth[row]]),
+            "predicted": BETWEEN_LABELS.join(names[model[row]]),
             "confidence": float(sure[row]),
         }
         for row, example in enumerate(texts.rows("test"))

@@ -91,6 +91,8 @@ def _write(
     field = text_field
     while group := list(islice(rows, TEXTS_AT_ONCE)):
         field = field or _text_field(group[0], source)
+        if field not in group[0]:
+            raise GroundupError(f"{source} has no column {field!r}; it has {listed(group[0])}")
         names = names or _names(group[0], classifier.labels)
         texts = [str(row.get(field) or "") for row in group]
         answers = iter(classifier.predict([text for text in texts if text.strip()]))
@@ -108,7 +110,7 @@ def _write(
 
 def _columns(answer: Prediction | None, names: dict[str, str]) -> dict[str, Any]:
     if answer is None:
-        return dict.fromkeys(names.values(), "")
+        return dict.fromkeys(names.values())
     values = {"label": answer.label, "confidence": round(answer.confidence, 6)}
     values |= {f"probability_{label}": round(p, 6) for label, p in answer.probabilities.items()}
     return {names[key]: value for key, value in values.items()}

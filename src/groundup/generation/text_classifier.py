@@ -21,6 +21,7 @@ from groundup.core.device import pick_device
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import recover_retired
 from groundup.data.labelled_batches import Ids, Reader, padded
+from groundup.data.records import BETWEEN_LABELS
 from groundup.models.classifier import Classifier
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -40,7 +41,7 @@ class Prediction:
     @property
     def label(self) -> str:
         """The label, or the labels with `|` between them."""
-        return "|".join(self.labels)
+        return BETWEEN_LABELS.join(self.labels)
 
 
 class TextClassifier:

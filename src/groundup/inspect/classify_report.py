@@ -137,7 +137,7 @@ def _errors(found: dict[str, Any]) -> str:
 
 
 def _between(value: float, interval: list[float], form: str) -> str:
-    return f"{form.format(value)} ({form.format(interval[0])} to {form.format(interval[1])})"
+    return f"{form.format(value)} ({form.format(interval[0])}–{form.format(interval[1])})"
 
 
 def _short(label: str) -> str:
