@@ -7,7 +7,7 @@ then does not fit is rejected with its line and the reason, and a file of nothin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
@@ -15,7 +15,7 @@ from groundup.core.errors import GroundupError, unknown_name
 from groundup.data.formats.rows import NumberedRow, Row, listed
 from groundup.data.reading import ROW_READERS, Reading, documents_of, read_rows
 from groundup.data.records import KINDS, Record
-from groundup.data.remarks import Remarks, Unreadable
+from groundup.data.remarks import Remarks, Unreadable, counted
 from groundup.data.shapes.base import Rejected, Shape
 from groundup.data.shapes.table import SHAPES, shape_of
 from groundup.data.sources import Paths, Source
@@ -94,7 +94,7 @@ class Records:
                 continue
             n_good += 1
             n_records += len(found)
-            yield from found
+            yield from (replace(record, line=number) for record in found)
         n_rejected = remarks.n_rejected - rejected_before
         if not n_good:
             raise Unreadable(source, f"read as {shape.name}: every row was rejected ({n_rejected:,}){fault}")
@@ -125,7 +125,7 @@ class Records:
         if self.n_rejected > 5:
             lines.append(f"... and {self.n_rejected - 5:,} more")
         notes = sorted(self.remarks.items())
-        return lines + [f"{count:,} {what}" for what, count in notes if not what.startswith("rows rejected")]
+        return lines + [counted(count, what) for what, count in notes if not what.startswith("rows rejected")]
 
     def _recognise(self, source: Source, rows: Iterator[NumberedRow]) -> tuple[Shape | None, Iterator[NumberedRow]]:
         begin: list[NumberedRow] = []
