@@ -30,7 +30,11 @@ class Case:
     frozen: tuple[str, ...] = ()
 
 
-WORDS = ["red", "blue", "green", "black", "white", "cat", "dog", "bird", "fish", "horse", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+WORDS = [
+    f"{colour} {animal}"
+    for colour in ("red", "blue", "green", "black")
+    for animal in ("cat", "dog", "fish", "ant", "owl")
+]
 LABELLED = "text,label\n" + "".join(
     f"{WORDS[i % 20]} {WORDS[(i * 7) % 20]} {'sun' if i % 2 else 'rain'} {i},{'dry' if i % 2 else 'wet'}\n"
     for i in range(40)

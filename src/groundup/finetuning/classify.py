@@ -7,8 +7,6 @@ on texts it never saw, beside a classifier of words (classify_results.py).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -16,33 +14,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from groundup.adapters.config import AdapterConfig
-from groundup.adapters.lora import add_adapter
-from groundup.checkpoints.adapter_base import sample_of
+from groundup.adapters.lora import count_parameters
 from groundup.checkpoints.classifier_folder import (
     ClassifierSettings,
     load_classifier_folder,
     save_adapted_classifier,
     save_classifier,
 )
-from groundup.checkpoints.model_folder import load_model, open_source, resolve_model
-from groundup.core.device import pick_device
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
 from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSummary
 from groundup.data.labelled import SIDES, LabelledTexts, Splitting, collect_labelled
 from groundup.data.labelled_batches import LabelledBatches, Reader, TokenRows
 from groundup.evaluation.classification import decisions, mean_loss, probabilities, score
+from groundup.finetuning.base_model import Base, keep_frozen_in, open_base, settle_precision
 from groundup.finetuning.classify_config import TEST_SHARE, VALIDATION_SHARE, Config
 from groundup.finetuning.classify_results import Judged, judge
 from groundup.finetuning.run import Look, Tuning
 from groundup.generation.text_classifier import logits_of
 from groundup.models.classifier import Classifier, train_only
-from groundup.tokenization.tokenizer import Tokenizer
 from groundup.training.distributed import Ranks
 from groundup.training.label_objective import balanced_weights, label_loss, several_labels_loss
 from groundup.training.objectives import Objective
-from groundup.training.precision import choose_dtype
 
 # Peak rates at width 768, where the book's own is 5e-5 (Raschka 2024, section 6.7); narrower models take larger steps
 # (Yang et al. 2022, "Tensor Programs V": the best rate of Adam falls with the width). An adapter's begins at zero and takes
@@ -72,29 +65,33 @@ def collect(config: Config, run: RunFolder, reporter: Reporter) -> None:
 def prepare(config: Config, run: RunFolder, ranks: Ranks, reporter: Reporter) -> Tuning:
     """Open the model, put a head on it, and resolve what was left out."""
     texts = LabelledTexts(run.path / "data" / "labelled")
-    place = resolve_model(config.model)
-    language_model, tokenizer = load_model(place, dtype=torch.float32, device=pick_device(config.device))
-    facts: dict[str, object] = {"architecture": language_model.config.architecture, "started from": config.model}
-    if config.lora is not None:
-        adapter = AdapterConfig.parse(config.lora)
-        add_adapter(language_model, adapter, seed=config.seed)
-        facts["trained"] = f"{adapter.describe()}, and the head"
-    model = Classifier(language_model, texts.labels)
-    if config.lora is None:
+    base = open_base(config, str(ranks.device))
+    if base.has_adapter and config.train is not None:
+        raise GroundupError(
+            f"{config.model} is an adapter, which is trained on with the head; leave --train {config.train} out"
+        )
+    model = Classifier(base.model, texts.labels)
+    if base.has_adapter:
+        trained = "the adapter and the head"
+    else:
         config = config.model_copy(update={"train": config.train or "last-block"})
         assert config.train
         train_only(model, config.train)
-        facts["trained"] = config.train
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    facts["trained parameters"] = f"{trainable:,} of {model.n_parameters():,}"
-    reporter.say(f"model       {facts['started from']}, {facts['trained']}: {facts['trained parameters']} parameters")
+        trained = config.train
+    counts = count_parameters(model)
+    facts = base.facts() | {
+        "trained": trained,
+        "parameters": f"{counts[1]:,}, of them trained {counts[0]:,} ({counts[0] / counts[1]:.2%})",
+        "labels": ", ".join(texts.labels),
+    }
+    reporter.say(f"model       {config.model}; {trained}: {counts[0]:,} of {counts[1]:,} parameters are trained")
 
-    rows = {side: TokenRows(run.path / "data" / f"tokens.{side}.bin", texts, side, tokenizer) for side in SIDES}
-    config, notes = _resolved(config, language_model.config, rows, ranks)
+    rows = {side: TokenRows(run.path / "data" / f"tokens.{side}.bin", texts, side, base.tokenizer) for side in SIDES}
+    config, notes = _resolved(config, base.model.config, rows, ranks)
     assert config.batch_size and config.micro_batch_size and config.context_length
     for note in notes:
         reporter.warn(note)
-    reader = Reader(tokenizer, config.context_length, config.keep)
+    reader = Reader(base.tokenizer, config.context_length, config.keep)
     batches = LabelledBatches(
         rows["train"],
         reader,
@@ -108,15 +105,10 @@ def prepare(config: Config, run: RunFolder, ranks: Ranks, reporter: Reporter) ->
         world_size=ranks.world_size,
     )
     objective = _objective(config, texts)
-    if config.precision == "auto":
-        choice = choose_dtype(model, objective, batches(0)[-1])
-        reporter.say(f"precision   {choice.reason}")
-        config = config.model_copy(update={"precision": "bf16" if choice.value == torch.bfloat16 else "fp32"})
-    if config.precision == "bf16":
-        model.compute_dtype = torch.bfloat16
-        halve_frozen(model)
+    precision = settle_precision(config, base, objective, batches(0)[-1], reporter, model)
+    config = config.model_copy(update={"precision": precision})
     settings = ClassifierSettings(config.context_length, config.keep, config.multi_label)
-    work = _Work(config, model, tokenizer, reader, rows, settings, texts, reporter)
+    work = _Work(config, base, model, reader, rows, settings, texts, reporter)
     command = f"groundup classify {shlex.quote(str(run.path))}"
     return Tuning(
         config=config,
@@ -129,19 +121,12 @@ def prepare(config: Config, run: RunFolder, ranks: Ranks, reporter: Reporter) ->
         verify=work.verify,
         finish=work.finish,
         n_parameters=model.n_parameters(),
-        facts=facts | {"labels": ", ".join(texts.labels)},
+        facts=facts,
         notes=tuple(notes),
         data=_summary(texts, rows),
         next_commands=(f'{command} "a text of yours"', f"{command} texts.csv --out labelled.csv"),
-        hashes={"data": texts.sha256, "model": _fingerprint(place), "tokenizer": tokenizer.sha256},
+        hashes={"data": texts.sha256, "model": base.sha256},
     )
-
-
-def halve_frozen(model: torch.nn.Module) -> None:
-    """Keep what is not trained in bf16, which it is computed in: half the memory, and no cast at every step."""
-    for parameter in model.parameters():
-        if not parameter.requires_grad:
-            parameter.data = parameter.data.to(torch.bfloat16)
 
 
 class _Work:
@@ -150,15 +135,15 @@ class _Work:
     def __init__(
         self,
         config: Config,
+        base: Base,
         model: Classifier,
-        tokenizer: Tokenizer,
         reader: Reader,
         rows: dict[str, TokenRows],
         settings: ClassifierSettings,
         texts: LabelledTexts,
         reporter: Reporter,
     ) -> None:
-        self.config, self.model, self.tokenizer, self.reader = config, model, tokenizer, reader
+        self.config, self.base, self.model, self.reader = config, base, model, reader
         self.rows, self.settings, self.texts, self.reporter = rows, settings, texts, reporter
 
     def logits(self, side: str, n: int | None = None) -> np.ndarray:
@@ -180,10 +165,10 @@ class _Work:
 
     def save(self, folder: Path) -> None:
         """The classifier's folder; with an adapter, the adapter's."""
-        if self.config.lora is None:
-            save_classifier(folder, self.model, self.tokenizer, self.settings)
+        if (base := self.base.adapter_base) is None:
+            save_classifier(folder, self.model, self.base.tokenizer, self.settings)
         else:
-            save_adapted_classifier(folder, self.model, self.tokenizer, self.settings, base=self.config.model)
+            save_adapted_classifier(folder, self.model, self.base.tokenizer, self.settings, base=base)
 
     @torch.no_grad()
     def verify(self, folder: Path) -> float:
@@ -191,10 +176,9 @@ class _Work:
         rows = self.rows["validation"]
         some = [self.reader.cut(rows[row]) for row in range(min(TEXTS_VERIFIED, len(rows)))]
         loaded, _, _ = load_classifier_folder(folder, dtype=torch.float32, device=self.model.score.weight.device)
-        if self.config.precision == "bf16" and self.config.lora is not None:
-            for name, parameter in loaded.named_parameters():  # the base rounded as it was in training
-                if ".adapters." not in name and name != "score.weight":
-                    parameter.data = parameter.data.to(torch.bfloat16)
+        if self.base.has_adapter:  # whose base is kept as it was in training
+            frozen = (p for name, p in loaded.language_model.named_parameters() if ".adapters." not in name)
+            keep_frozen_in(frozen, self.base.model.token_embedding.weight.dtype)
         before, self.model.compute_dtype = self.model.compute_dtype, torch.float32
         try:
             return float(np.abs(logits_of(self.model, some) - logits_of(loaded, some)).max())
@@ -263,13 +247,6 @@ def _summary(texts: LabelledTexts, rows: dict[str, TokenRows]) -> DataSummary:
     sources = tuple(SourceSummary(each["path"], each["n_bytes"], each["sha256"]) for each in manifest["sources"])
     splits = {side: SplitSummary(len(rows[side]), int(rows[side].lengths.sum()), None) for side in SIDES}
     return DataSummary(sources, splits, note="; ".join(manifest["remarks"]) or None)
-
-
-def _fingerprint(place: Path) -> str:
-    """What tells one base model from another: its configuration and a sample of its numbers."""
-    source = open_source(place)
-    about = {"config": source.config.model_dump(mode="json"), "sample": sample_of(source)}
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def _shown(labels: tuple[str, ...]) -> str:
