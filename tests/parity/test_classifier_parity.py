@@ -111,5 +111,5 @@ def test_every_architecture_has_a_folder(name: str, tokenizer: Tokenizer, tmp_pa
     own = str(values["model_type"]).startswith("groundup_")
     assert own == (name in ("rnn", "lstm", "gru", "custom", "mamba", "mamba2"))
     if own:
-        with pytest.raises(ValueError, match="model_type|model type"):
+        with pytest.raises(ValueError, match=r"model_type|model type"):
             transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
