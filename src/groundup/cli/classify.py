@@ -45,11 +45,11 @@ def command(run, texts, out, text_field, encoding, threshold, precision, device)
         )
         counts = ", ".join(f"{count:,} {label or 'without a label'}" for label, count in sorted(done.counts.items()))
         for n, what in (
-            (done.n_empty, "rows without text, left without a label"),
-            (done.n_rejected, "rows unreadable"),
+            (done.n_empty, "without text, left without a label"),
+            (done.n_rejected, "that cannot be read, left out"),
         ):
             if n:
-                click.echo(f"note: {n:,} {what}", err=True)
+                click.echo(f"note: {n:,} row{'s' * (n > 1)} {what}", err=True)
         click.echo(f"{done.n_rows:,} rows: {counts}" + (f"; written to {out}" if out else ""), err=out is None)
     else:
         lines = texts or (line.rstrip("\n") for line in sys.stdin if line.strip())

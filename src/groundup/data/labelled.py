@@ -29,6 +29,7 @@ from groundup.data.records import BETWEEN_LABELS
 from groundup.data.sources import hash_sources
 
 SIDES = ("train", "validation", "test")
+MOST_REJECTED = 0.05  # share of rows; a table with more of them is not what its reader thinks it is
 LEFT_OUT = len(SIDES)  # rows that balancing takes away
 
 
@@ -163,6 +164,14 @@ def _read(
             for line in records.summary():
                 reporter.say(line)
                 rows.remarks.append(line)
+            # `n_rows` counts whole files only, so not one whose every row was rejected.
+            n_rows = max(records.n_rows, records.n_rejected)
+            if records.n_rejected > MOST_REJECTED * n_rows:
+                where, why = records.rejections[0]
+                raise GroundupError(
+                    f"{records.n_rejected:,} of {n_rows:,} rows cannot be used, more than {MOST_REJECTED:.0%}; the first is "
+                    f"{where}: {why}; put them right, or take them out"
+                )
             hashes = hash_sources(records.sources)
             for source, digest in zip(records.sources, hashes, strict=True):
                 rows.sources.append({"path": str(source), "n_bytes": source.n_bytes, "sha256": digest, "for": side})
@@ -183,7 +192,7 @@ def _check_labels(names: list[str], rows: _Rows, splitting: Splitting) -> None:
         raise GroundupError(
             f"all {len(rows.keys):,} rows have the same label, {names[0]!r}; a classifier needs two classes to tell apart"
             if names
-            else "no row has a label"
+            else "no row has a text and a label"
         )
 
 
