@@ -59,6 +59,5 @@ def command(run, texts, out, text_field, encoding, threshold, precision, device)
             click.echo(f"{answer.label or '(none)'}\t{answer.confidence:.3f}\t{shown}")
     if classifier.n_cut:
         keep, length = classifier.settings.keep, classifier.settings.context_length
-        click.echo(
-            f"note: of {classifier.n_cut:,} texts longer than {length} tokens only the {keep} was read", err=True
-        )
+        texts_are = "1 text is" if classifier.n_cut == 1 else f"{classifier.n_cut:,} texts are"
+        click.echo(f"note: {texts_are} longer than {length} tokens; only the {keep} was read", err=True)
