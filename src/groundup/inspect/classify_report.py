@@ -137,7 +137,9 @@ def _errors(found: dict[str, Any]) -> str:
 
 
 def _between(value: float, interval: list[float], form: str) -> str:
-    return f"{form.format(value)} ({form.format(interval[0])}–{form.format(interval[1])})"
+    # A no-break space and word joiners, so that a narrow table does not tear an interval apart.
+    low, high = (form.format(end) for end in interval)
+    return f"{form.format(value)}\u00a0({low}\u2060–\u2060{high})"
 
 
 def _short(label: str) -> str:
