@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from groundup.adapters.config import AdapterConfig
+from groundup.adapters.lora import add_adapter
+from groundup.checkpoints.adapter_folder import save_adapter
 from groundup.checkpoints.classifier_folder import load_classifier_folder
 from groundup.checkpoints.model_folder import load_model, save_model
 from groundup.core.config import read_yaml
@@ -225,3 +228,15 @@ def test_the_folder_of_a_half_trained_model_is_the_base_and_the_rest(base: Path,
     own = dict(model.language_model.named_parameters())
     assert all(torch.equal(own[name], value) for name, value in language.named_parameters() if name in own)
     assert model.score.weight.abs().sum() > 0
+
+
+def test_an_adapter_is_gone_on_with(base: Path, tmp_path: Path):
+    language, tokenizer = load_model(base)
+    add_adapter(language, AdapterConfig(rank=2), seed=1)
+    save_adapter(tmp_path / "adapter", language, tokenizer, base=base)
+    place = tuned(tmp_path / "adapter", tmp_path, {"sun": 20, "rain": 20}, train=None, steps=20)
+    about = read_json(place / "model" / "adapter_config.json")
+    assert (about["r"], about["modules_to_save"]) == (2, ["score"])
+    assert load_classifier(place).predict("day 99 was grey and wet")[0].label == "rain"
+    with pytest.raises(GroundupError, match="leave --train all out"):
+        tuned(tmp_path / "adapter", tmp_path / "other", {"sun": 20, "rain": 20}, train="all")

@@ -145,6 +145,7 @@ class _Work:
     ) -> None:
         self.config, self.base, self.model, self.reader = config, base, model, reader
         self.rows, self.settings, self.texts, self.reporter = rows, settings, texts, reporter
+        self._looked: np.ndarray | None = None  # what the last look, after the last step, found on all validation texts
 
     def logits(self, side: str, n: int | None = None) -> np.ndarray:
         """The logits of the texts of a side, or of `n` of them spread over it."""
@@ -157,6 +158,7 @@ class _Work:
         rows, several = self.rows["validation"], self.config.multi_label
         n = min(TEXTS_A_LOOK, len(rows))
         logits, truth = self.logits("validation", n), rows.truth[np.arange(n) * len(rows) // n]
+        self._looked = logits if n == len(rows) else None
         found = score(decisions(probabilities(logits, multi_label=several), multi_label=several), truth)
         loss = mean_loss(logits, truth, multi_label=several)
         row = {"val_loss": loss, "val_accuracy": found.accuracy, "val_macro_f1": found.macro_f1}
@@ -187,7 +189,8 @@ class _Work:
 
     def finish(self, run: RunFolder) -> None:
         """Fit the temperature, judge the classifier on the test texts, write `classification.json`."""
-        judged = Judged(self.logits("validation"), self.rows["validation"].truth, self.logits("test"))
+        validation = self.logits("validation") if self._looked is None else self._looked
+        judged = Judged(validation, self.rows["validation"].truth, self.logits("test"))
         temperature = judge(run, self.texts, judged, self.config.multi_label, self.config.seed, self.reporter)
         self.settings = replace(self.settings, temperature=temperature)
         self.save(run.model)
