@@ -78,6 +78,7 @@ def test_a_persons_own_files_are_kept_as_they_are(tmp_path: Path):
     assert [example.text for example in texts.rows("test")] == ["text 3", "other"]
     assert texts.n_rows("train") + texts.n_rows("validation") == 299
     assert "text 3" not in {example.text for example in texts.rows("train")}
+    assert not any("undersample" in line for line in heard.lines)
     assert any("1 rows of the data are in the validation or test files too" in line for line in heard.lines)
 
 

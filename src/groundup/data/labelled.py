@@ -111,7 +111,7 @@ def collect_labelled(
         _check_sides(counts, names)
         digest = _write_rows(place, side, names)
         n_left_out = int((side == LEFT_OUT).sum())
-        if n_left_out:
+        if splitting.undersample:
             reporter.say(f"balanced    {n_left_out:,} texts of the larger classes are left out (--balance undersample)")
         manifest = {
             "labels": names,
