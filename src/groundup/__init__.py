@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
+    from groundup.finetuning.run import finetune
+    from groundup.generation.text_classifier import TextClassifier, load_classifier
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
     from groundup.pretraining.comparison import compare_architectures
@@ -63,6 +65,7 @@ _HOME = {
     "Renderer": "chat.renderer",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
+    "TextClassifier": "generation.text_classifier",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
@@ -73,11 +76,13 @@ _HOME = {
     "export_adapter": "checkpoints.adapter_moving",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
+    "finetune": "finetuning.run",
     "import_adapter": "checkpoints.adapter_moving",
     "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "load_classifier": "generation.text_classifier",
     "open_renderer": "checkpoints.tokenizer_folder",
     "merge_adapter": "adapters.merging",
     "merge_to_folder": "checkpoints.adapter_moving",
@@ -107,6 +112,7 @@ __all__ = [
     "Renderer",
     "Reporter",
     "Terminal",
+    "TextClassifier",
     "TextModel",
     "TokenStore",
     "Tokenizer",
@@ -117,11 +123,13 @@ __all__ = [
     "export_adapter",
     "export_gguf",
     "extend_vocabulary",
+    "finetune",
     "import_adapter",
     "import_model",
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "load_classifier",
     "merge_adapter",
     "merge_to_folder",
     "open_renderer",
