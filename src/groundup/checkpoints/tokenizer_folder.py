@@ -12,9 +12,9 @@ from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json
 from groundup.core.progress import QUIET, Reporter
+from groundup.tokenization.folder import settings_beside
 from groundup.tokenization.gguf_vocabulary import tokenizer_from_gguf
 from groundup.tokenization.imports import IMPORTABLE, import_tokenizer
-from groundup.tokenization.settings_files import settings_beside
 from groundup.tokenization.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ def _with_settings_of(folder: Path, tokenizer: Tokenizer) -> Tokenizer:
     if not added and not kept:
         return tokenizer
     description["added_tokens"] = [*(description.get("added_tokens") or []), *added]
-    result = Tokenizer(json.dumps(description, ensure_ascii=False, indent=1), tokenizer.config | kept)
+    changed = json.dumps(description, ensure_ascii=False, indent=1)
+    result = Tokenizer(changed, tokenizer.config | kept, tokenizer.sentencepiece_model)
     for token in added:
         if (ids := result.encode(token["content"], allow_special=True)) != [token["id"]]:
             raise GroundupError(
