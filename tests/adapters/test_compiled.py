@@ -27,12 +27,17 @@ def test_compiled_equals_eager(precision: str, kind: str) -> None:
         pytest.importorskip("bitsandbytes")
     torch.compiler.reset()
     model = build_model(config_for_size("d2", 64, 32, "gpt2", d_model=64, d_head=16, n_layers=1), seed=1)
+    generator = torch.Generator().manual_seed(2)
+
+    def scatter(parameters) -> None:
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+
+    scatter(model.parameters())
     keep_base_in(model, precision).compute_dtype = torch.float32
     add_adapter(model, AdapterConfig(kind=kind, rank=2))  # type: ignore[arg-type]
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype))
+    scatter(adapter_parameters(model).values())
     ids = torch.randint(64, (2, 33), generator=generator)
     batch = Batch(ids[:, :-1], ids[:, 1:])
     fast = torch.compile(next_token_loss, dynamic=False, fullgraph=True)
