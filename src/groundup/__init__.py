@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from groundup.adapters.config import AdapterConfig
     from groundup.adapters.lora import add_adapter
     from groundup.adapters.merging import merge_adapter
+    from groundup.chat.renderer import Renderer
     from groundup.checkpoints.adapter_folder import save_adapter
     from groundup.checkpoints.adapter_moving import export_adapter, import_adapter, merge_to_folder
     from groundup.checkpoints.importing import import_model
-    from groundup.checkpoints.tokenizer_folder import open_tokenizer
+    from groundup.checkpoints.tokenizer_folder import open_renderer, open_tokenizer
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
     from groundup.data.cleaning.clean import clean, inspect_corpus
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
+    from groundup.finetuning.run import finetune
+    from groundup.generation.text_classifier import TextClassifier, load_classifier
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
     from groundup.pretraining.comparison import compare_architectures
@@ -59,8 +62,10 @@ _HOME = {
     "GroundupError": "core.errors",
     "NearDuplicates": "data.duplicates.near",
     "NearSettings": "data.duplicates.near",
+    "Renderer": "chat.renderer",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
+    "TextClassifier": "generation.text_classifier",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
@@ -71,11 +76,14 @@ _HOME = {
     "export_adapter": "checkpoints.adapter_moving",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
+    "finetune": "finetuning.run",
     "import_adapter": "checkpoints.adapter_moving",
     "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "load_classifier": "generation.text_classifier",
+    "open_renderer": "checkpoints.tokenizer_folder",
     "merge_adapter": "adapters.merging",
     "merge_to_folder": "checkpoints.adapter_moving",
     "open_tokenizer": "checkpoints.tokenizer_folder",
@@ -101,8 +109,10 @@ __all__ = [
     "GroundupError",
     "NearDuplicates",
     "NearSettings",
+    "Renderer",
     "Reporter",
     "Terminal",
+    "TextClassifier",
     "TextModel",
     "TokenStore",
     "Tokenizer",
@@ -113,13 +123,16 @@ __all__ = [
     "export_adapter",
     "export_gguf",
     "extend_vocabulary",
+    "finetune",
     "import_adapter",
     "import_model",
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "load_classifier",
     "merge_adapter",
     "merge_to_folder",
+    "open_renderer",
     "open_tokenizer",
     "plan",
     "prepare",
