@@ -27,7 +27,7 @@ from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSumma
 from groundup.data.labelled import SIDES, LabelledTexts, Splitting, collect_labelled
 from groundup.data.labelled_batches import LabelledBatches, Reader, TokenRows
 from groundup.evaluation.classification import decisions, mean_loss, probabilities, score
-from groundup.finetuning.base_model import Base, keep_frozen_in, open_base, settle_precision
+from groundup.finetuning.base_model import Base, open_base, settle_precision
 from groundup.finetuning.classify_config import TEST_SHARE, VALIDATION_SHARE, Config
 from groundup.finetuning.classify_results import Judged, judge
 from groundup.finetuning.run import Look, Tuning
@@ -179,8 +179,7 @@ class _Work:
         some = [self.reader.cut(rows[row]) for row in range(min(TEXTS_VERIFIED, len(rows)))]
         loaded, _, _ = load_classifier_folder(folder, dtype=torch.float32, device=self.model.score.weight.device)
         if self.base.has_adapter:  # whose base is kept as it was in training
-            frozen = (p for name, p in loaded.language_model.named_parameters() if ".adapters." not in name)
-            keep_frozen_in(frozen, self.base.model.token_embedding.weight.dtype)
+            self.base.keep_alike(loaded.language_model)
         before, self.model.compute_dtype = self.model.compute_dtype, torch.float32
         try:
             return float(np.abs(logits_of(self.model, some) - logits_of(loaded, some)).max())
