@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from groundup.adapters.config import AdapterConfig
 from groundup.adapters.lora import count_parameters
 from groundup.checkpoints.classifier_folder import (
     ClassifierSettings,
@@ -21,6 +22,7 @@ from groundup.checkpoints.classifier_folder import (
     save_adapted_classifier,
     save_classifier,
 )
+from groundup.checkpoints.model_folder import resolve_model
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
 from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSummary
@@ -48,6 +50,9 @@ TEXTS_VERIFIED = 8
 
 def collect(config: Config, run: RunFolder, reporter: Reporter) -> None:
     """Read the texts and share them out, into the run's `data/`."""
+    resolve_model(config.model)  # what is wrong with the model is said before the texts are read
+    if config.lora is not None:
+        AdapterConfig.parse(config.lora)
     paths = {"train": config.data, "validation": config.validation_data, "test": config.test_data}
     splitting = Splitting(
         config.validation_fraction or VALIDATION_SHARE,
