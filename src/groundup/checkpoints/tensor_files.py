@@ -169,6 +169,12 @@ class TensorFiles(RawTensors):
                 raise GroundupError(f"{index} promises tensor {absent[0]!r}, which no shard holds; download it again")
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of one safetensors file, in memory, each in its own dtype; raises GroundupError when it is damaged."""
+    tensors = RawTensors(_open(path))
+    return {name: tensors.read(name, 0, tensors.shape(name)[0]).clone() for name in tensors.names}
+
+
 def _files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder: those of the index, or the single one."""
     if (folder / INDEX_FILE).is_file():

@@ -200,6 +200,9 @@ class LanguageModel(nn.Module, ABC):
     # How fast embeddings may learn, as a share of the default architecture's rate; see pretraining/recipe.py.
     embedding_pace: ClassVar[float] = 1.0
 
+    # Linear maps that no adapter goes on, by the end of their names, and why.
+    unadaptable: ClassVar[dict[str, str]] = {}
+
     # Whether torch.compile can take the model as a whole, and gains by it.
     compiles: ClassVar[bool] = True
 

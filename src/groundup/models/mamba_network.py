@@ -91,6 +91,10 @@ class MambaModel(LanguageModel):
     """A stack of mixers; see `LanguageModel` for what it does."""
 
     writing: ClassVar[tuple[str, ...]] = ("output",)
+    unadaptable: ClassVar[dict[str, str]] = {
+        "step": "its weight is read apart from its bias",
+        "output": "other tools hand its weight to a kernel, past any adapter",
+    }
 
     config: MambaConfig
 
