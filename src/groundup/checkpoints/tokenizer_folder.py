@@ -14,6 +14,7 @@ from groundup.core.files import read_json
 from groundup.core.progress import QUIET, Reporter
 from groundup.tokenization.gguf_vocabulary import tokenizer_from_gguf
 from groundup.tokenization.imports import IMPORTABLE, import_tokenizer
+from groundup.tokenization.settings_files import settings_beside
 from groundup.tokenization.tokenizer import Tokenizer
 
 PLACES = (".", "model", "tokenizer", "data/tokenizer")
@@ -83,7 +84,7 @@ def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer
 
 def _with_settings_of(folder: Path, tokenizer: Tokenizer) -> Tokenizer:
     """An imported vocabulary with what its folder adds: tokens with ids of their own, roles, the chat template."""
-    settings = Tokenizer.settings_beside(folder / "tokenizer.json")
+    settings = settings_beside(folder / "tokenizer.json")
     description = json.loads(tokenizer.to_json())
     known = {token["content"] for token in description.get("added_tokens") or []}
     added = [

@@ -17,8 +17,9 @@ import torch
 
 from groundup.core.errors import GroundupError
 from groundup.data.dropping import drop_tokens
+from groundup.data.examples import PackedExamples
 from groundup.data.interleave import rows_per_epoch
-from groundup.data.packing import PackedRows, Rows
+from groundup.data.packing import Rows
 from groundup.data.stream import RowStream
 from groundup.data.windows import IGNORED_LABEL, Windows
 
@@ -70,7 +71,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        rows: Rows | Sequence[Rows],
+        rows: Rows | PackedExamples | Sequence[Rows | PackedExamples],
         *,
         batch_size: int,
         micro_batch_size: int,
@@ -88,7 +89,7 @@ class TrainingBatches:
                 f"micro_batch_size {micro_batch_size} does not divide the {n_rows} rows each process takes of a batch"
             )
         assert 0 <= rank < world_size, (rank, world_size)
-        self.rows = (rows,) if isinstance(rows, Windows | PackedRows) else tuple(rows)
+        self.rows = tuple(rows) if isinstance(rows, Sequence) else (rows,)
         self.batch_size = batch_size
         self.micro_batch_size = micro_batch_size
         self._seed = seed
@@ -123,7 +124,7 @@ class TrainingBatches:
                 numbers=numbers,
                 most=self._drop_tokens,
                 seed=self._seed,
-                eos_id=self.rows[0].split.eos_id,
+                eos_id=self.rows[0].eos_id,
             )
         # Decided for the run, not the batch: a compiled model knows one shape, and a batch cut otherwise is the same.
         crosses = any(rows.crosses_documents for rows in self.rows)
@@ -151,11 +152,11 @@ class TrainingBatches:
 class EvaluationBatches:
     """Every target of a split once, in order, in micro-batches of one shape.
 
-    With `windows` made `to_the_end`. Targets an earlier window had, and the rows that fill up the last micro-batch,
-    are labelled -100. `max_tokens` keeps about that many positions, in windows spread evenly over the split.
+    With `windows` made `to_the_end`, or packed examples. Targets an earlier window had, and the rows that fill up the last
+    micro-batch, are labelled -100. `max_tokens` keeps about that many positions, in windows spread evenly over the split.
     """
 
-    def __init__(self, windows: Windows, micro_batch_size: int, max_tokens: int | None = None) -> None:
+    def __init__(self, windows: Windows | PackedExamples, micro_batch_size: int, max_tokens: int | None = None) -> None:
         assert micro_batch_size >= 1, micro_batch_size
         self.windows = windows
         self.micro_batch_size = micro_batch_size
@@ -179,7 +180,7 @@ class EvaluationBatches:
             yield batch
 
 
-def _batch(windows: Windows, indices: np.ndarray) -> Batch:
+def _batch(windows: Windows | PackedExamples, indices: np.ndarray) -> Batch:
     inputs, labels, documents = windows.rows(indices)
     ids = torch.from_numpy(documents) if windows.crosses_documents else None
     # Copies, because both are views of one array: a label that is blotted out must not blot out an input.

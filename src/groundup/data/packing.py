@@ -14,6 +14,7 @@ filled with end of text and has no label.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -67,13 +68,16 @@ class PackedRows:
         number = np.arange(n_pieces.sum()) - np.repeat(np.cumsum(n_pieces) - n_pieces, n_pieces)
         starts = np.repeat(document_starts(split), n_pieces) + context_length * number
         pieces = np.minimum(np.repeat(lengths, n_pieces) - context_length * number, context_length).astype(np.int32)
-        row_of = best_fit_decreasing(pieces, context_length)
-        order = np.argsort(row_of, kind="stable")
+        order, self._first_piece = packed(pieces, context_length)
         self._starts, self._lengths = starts[order], pieces[order]
-        self._first_piece = np.concatenate([[0], np.cumsum(np.bincount(row_of))])
 
     def __len__(self) -> int:
         return len(self._first_piece) - 1
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a document, and fills empty room."""
+        return self.split.eos_id
 
     @property
     def n_pieces(self) -> int:
@@ -96,12 +100,8 @@ class PackedRows:
 
     def rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Inputs, labels and document numbers of several rows, each int64 [len(indices), context_length]."""
-        counts = self._first_piece[indices + 1] - self._first_piece[indices]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # piece of its row
-        piece = np.repeat(self._first_piece[indices], counts) + within
+        piece, room = rooms_of(self._first_piece, self._lengths, indices, self.context_length)
         starts, lengths = self._starts[piece], self._lengths[piece].astype(np.int64)
-
-        # The tokens of all these pieces end to end; rows are filled from the left, so they lie in this order in them too.
         begins = np.cumsum(lengths) - lengths
         tokens = self.split.gather(np.repeat(starts - begins, lengths) + np.arange(lengths.sum()))
         before = np.empty_like(tokens)
@@ -109,16 +109,49 @@ class PackedRows:
         opening = self.split.gather(np.maximum(starts - 1, 0))
         before[begins] = np.where(starts > 0, opening, self.split.eos_id)  # nothing stands before the first document
 
-        filled = np.add.reduceat(lengths, np.cumsum(counts) - counts)
-        in_use = np.arange(self.context_length) < filled[:, None]
-        inputs = np.full(in_use.shape, self.split.eos_id, np.int64)
-        labels = np.full(in_use.shape, IGNORED_LABEL, np.int64)
-        documents = np.repeat(counts[:, None], self.context_length, axis=1)  # empty room is a segment of its own
-        inputs[in_use], labels[in_use], documents[in_use] = before, tokens, np.repeat(within, lengths)
-        return inputs, labels, documents
+        inputs = np.full(room.in_use.shape, self.split.eos_id, np.int64)
+        labels = np.full(room.in_use.shape, IGNORED_LABEL, np.int64)
+        inputs[room.in_use], labels[room.in_use] = before, tokens
+        return inputs, labels, room.documents
 
 
 Rows = Windows | PackedRows
+
+
+def packed(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces packed best-fit: (the pieces' numbers row by row, where in them each row begins and the last ends)."""
+    row_of = best_fit_decreasing(lengths, capacity)
+    return np.argsort(row_of, kind="stable"), np.concatenate([[0], np.cumsum(np.bincount(row_of))])
+
+
+@dataclass(frozen=True)
+class Room:
+    """Which positions of some rows are taken, bool [rows, context_length], and by which of a row's pieces, int64 alike.
+
+    Pieces lie in a row from the left; empty room is a segment of its own.
+    """
+
+    in_use: np.ndarray
+    documents: np.ndarray
+
+
+def rooms_of(
+    first_piece: np.ndarray, lengths: np.ndarray, indices: np.ndarray, context_length: int
+) -> tuple[np.ndarray, Room]:
+    """The pieces that lie in rows `indices`, in order, and the room they take.
+
+    Row i holds the pieces `first_piece[i]` to `first_piece[i + 1]`, of `lengths` tokens each.
+    """
+    counts = first_piece[indices + 1] - first_piece[indices]
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # number of a piece in its row
+    piece = np.repeat(first_piece[indices], counts) + within
+    taken = lengths[piece].astype(np.int64)
+    filled = np.add.reduceat(taken, np.cumsum(counts) - counts)
+    in_use = np.arange(context_length) < filled[:, None]
+    documents = np.repeat(counts[:, None], context_length, axis=1)
+    # Rows are filled from the left, so the pieces end to end lie in this order in them too.
+    documents[in_use] = np.repeat(within, taken)
+    return piece, Room(in_use, documents)
 
 
 def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:

@@ -7,7 +7,7 @@ then does not fit is rejected with its line and the reason, and a file of nothin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Literal
 
@@ -94,7 +94,7 @@ class Records:
                 continue
             n_good += 1
             n_records += len(found)
-            yield from found
+            yield from (replace(record, line=number) for record in found)
         n_rejected = remarks.n_rejected - rejected_before
         if not n_good:
             raise Unreadable(source, f"read as {shape.name}: every row was rejected ({n_rejected:,}){fault}")

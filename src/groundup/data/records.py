@@ -3,11 +3,12 @@
 One idea: whatever spelling a file uses (alpaca, ShareGPT, prompt and completion ...), the rooms after this one see four
 forms only. Messages are OpenAI's: dictionaries with `role` (system, user, assistant or tool) and `content`; an assistant's
 `tool_calls` hold their arguments as objects, which is what chat templates want; `weight` 0 means: not to be learned.
+`line` is where a record lies in its file (in binary tables its row), from 1; 0 where it came from no row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from groundup.data.remote import Place
@@ -23,6 +24,7 @@ class Document:
     text: str
     source: Place
     index: int
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Conversation:
     tools: tuple[dict[str, Any], ...]
     source: Place
     index: int
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Preference:
     tools: tuple[dict[str, Any], ...]
     source: Place
     index: int
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,16 @@ class LabelledText:
     label: str
     source: Place
     index: int
+    line: int = field(default=0, compare=False)
 
 
 Record = Document | Conversation | Preference | LabelledText
+
+
+def place_of(record: Record) -> str:
+    """Where a record came from, as an editor opens it: `talks.jsonl:12`."""
+    return f"{record.source}:{record.line}" if record.line else f"{record.source}, record {record.index + 1}"
+
 
 KINDS: dict[str, type[Record]] = {
     "document": Document,

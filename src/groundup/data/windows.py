@@ -61,6 +61,11 @@ class Windows:
         return self._n
 
     @property
+    def eos_id(self) -> int:
+        """The id that ends a document."""
+        return self.split.eos_id
+
+    @property
     def targets_reached(self) -> int:
         """How many targets the windows hold together; a text of n tokens has n - 1."""
         return self.start(self._n - 1) + self.context_length

@@ -135,9 +135,8 @@ def gguf_from_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Any]
     fields |= {_KEY + key: id for key, id in zip(_ROLES.values(), ids, strict=True) if id is not None}
     fields[f"{_KEY}add_bos_token"] = adds_bos(tokenizer)
     fields[f"{_KEY}add_eos_token"] = False
-    template = tokenizer.config.get("chat_template")
-    if isinstance(template, str):
-        fields["tokenizer.chat_template"] = template
+    if tokenizer.chat_template:
+        fields["tokenizer.chat_template"] = tokenizer.chat_template
     return fields
 
 

@@ -23,7 +23,7 @@ import tokenizers
 
 from groundup.core.device import n_cores
 from groundup.core.errors import GroundupError
-from groundup.core.files import read_json, write_atomically, write_json
+from groundup.core.files import read_json, write_atomically
 from groundup.tokenization.fast import (
     FastEncoder,
     Ids,
@@ -35,6 +35,7 @@ from groundup.tokenization.fast import (
 )
 from groundup.tokenization.guard import description_for_people, vocabulary_of
 from groundup.tokenization.patterns import MayCut, cut_rule, find_pattern, never_cut, slices
+from groundup.tokenization.settings_files import chat_template_of, settings_beside, write_settings
 from groundup.tokenization.special import SPECIAL_TOKENS
 from groundup.tokenization.spelling import Spelling, estimated_bytes, find_spelling, is_byte_name
 from groundup.tokenization.streaming import TextStream
@@ -80,7 +81,7 @@ class Tokenizer:
         description = read_json(file)
         if not isinstance(description, dict) or not isinstance(description.get("model"), dict):
             raise GroundupError(f"{file} is not a tokenizer.json: it has no `model`; get it again or train a new one")
-        config = cls.settings_beside(file)
+        config = settings_beside(file)
         try:
             return cls(file.read_text(encoding="utf-8"), config)
         except Exception as error:  # the library raises bare Exception; a broken file is KeyError or TypeError here
@@ -88,26 +89,20 @@ class Tokenizer:
                 f"{file} cannot be used as a tokenizer ({error or type(error).__name__}); get it again or train one"
             ) from error
 
-    @staticmethod
-    def settings_beside(file: Path) -> dict[str, Any]:
-        """What the files beside a `tokenizer.json` say of roles and of the chat template."""
-        config: dict[str, Any] = {}
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            if (file.parent / name).is_file():
-                values = read_json(file.parent / name)
-                if not isinstance(values, dict):
-                    raise GroundupError(f"{file.parent / name} holds no settings (a JSON object); get it again")
-                config |= values
-        template = file.parent / "chat_template.jinja"
-        if template.is_file():
-            config["chat_template"] = template.read_text(encoding="utf-8")
-        return config
-
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers.AutoTokenizer` opens."""
+        """Write `tokenizer.json`, `tokenizer_config.json` and the chat template; `transformers.AutoTokenizer` opens them."""
         folder = Path(folder)
         write_atomically(folder / "tokenizer.json", self._json)
-        write_json(folder / "tokenizer_config.json", self.config)
+        write_settings(folder, self.config)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source by which conversations are written for the model, if it came with one."""
+        return chat_template_of(self.config)
+
+    def with_chat_template(self, source: str) -> Tokenizer:
+        """The same tokenizer, which is saved with another chat template."""
+        return Tokenizer(self._json, self.config | {"chat_template": source})
 
     # ---- text to ids
 

@@ -16,6 +16,7 @@ from groundup.tokenization.imports.sentencepiece_file import looks_like_sentence
 from groundup.tokenization.imports.sentencepiece_model import sentencepiece_description
 from groundup.tokenization.imports.tiktoken_ranks import looks_like_ranks, ranks_description
 from groundup.tokenization.imports.vocabulary_files import gpt2_description, wordpiece_description
+from groundup.tokenization.settings_files import settings_beside
 from groundup.tokenization.tokenizer import Tokenizer
 
 IMPORTABLE = (
@@ -176,7 +177,7 @@ def _json(data: bytes, path: Path) -> dict[str, Any]:
 
 def _from_tokenizer_json(data: bytes, path: Path, reporter: Reporter) -> Tokenizer:
     try:
-        beside = Tokenizer.settings_beside(path)
+        beside = settings_beside(path)
         tokenizer = Tokenizer(data.decode("utf-8"), beside or {"tokenizer_class": "PreTrainedTokenizerFast"})
     except GroundupError:
         raise

@@ -1,0 +1,193 @@
+"""Other people's templates run in a cage: Jinja without files, without the insides of Python, and without endless work.
+
+A chat template is a program that comes with a model, so it is given plain JSON values and a few harmless names. The dialect is
+the one published templates are written for (the settings, filters and functions `transformers` gives them: trimmed blocks,
+`break` and `continue`, `tojson` that leaves HTML alone, `raise_exception`, `strftime_now`, `{% generation %}`). Against hostile
+ones: every turn of a loop and every call is counted and a rendering may take so many; what multiplies text is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+# A `{% generation %}` block's text stands between these two. Halves of surrogate pairs are in no text (disguise.py).
+GENERATION_BEGIN, GENERATION_END = "\udcfe", "\udcff"
+
+_MOST_STEPS = 2_000_000  # turns of loops and calls in one rendering: a thousand messages take some ten thousand
+_MOST_CHARACTERS = 1 << 24  # of what a rendering writes, and of what one multiplication may make
+_WIDENING = frozenset(("center", "ljust", "rjust", "zfill", "expandtabs"))  # methods that make text of any length
+_WIDE_FIELD = re.compile(r"\d{5}|\*|\{[^{}]*\{")  # in a format: a width beyond four digits, or one taken from a value
+
+
+class TemplateRefusal(TemplateError):
+    """What a template says by `raise_exception`."""
+
+
+class _Budget(threading.local):
+    steps = 0
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset(("*", "**", "%"))
+
+    def __init__(self) -> None:
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+        self.budget = _Budget()
+        self.filters["tojson"] = _to_json
+        self.filters["indent"] = _bounded(self.filters["indent"])
+        self.filters["format"] = self._format
+        for name in ("center", "random"):  # makes text of any length; is another at every rendering
+            del self.filters[name]
+        del self.globals["lipsum"]
+        self.globals |= {"dict": _Dict(), "namespace": _Namespace, "raise_exception": _refuse}
+
+    def count(self) -> None:
+        """Called at every turn of a loop and every call."""
+        self.budget.steps += 1
+        if self.budget.steps > _MOST_STEPS:
+            raise SecurityError(f"it takes more than {_MOST_STEPS:,} steps")
+
+    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.count()
+        return super().call(context, obj, *args, **kwargs)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise SecurityError("powers are not allowed in a template")
+        if operator == "%" and isinstance(left, str) and _WIDE_FIELD.search(left):
+            raise SecurityError("it formats with a width that is not small")
+        for sequence, times in ((left, right), (right, left)):
+            is_long = isinstance(sequence, str | list | tuple) and isinstance(times, int)
+            if operator == "*" and is_long and len(sequence) * times > _MOST_CHARACTERS:
+                raise SecurityError(f"it makes a text of more than {_MOST_CHARACTERS:,} characters")
+        return super().call_binop(context, operator, left, right)
+
+    def format_string(self, s: str, args: Any, kwargs: Any, format_func: Any = None) -> str:
+        if _WIDE_FIELD.search(s):
+            raise SecurityError("it formats with a width that is not small")
+        return super().format_string(s, args, kwargs, format_func)
+
+    def _format(self, value: str, *args: Any, **kwargs: Any) -> str:
+        return self.call_binop(None, "%", str(value), kwargs or args)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        if attr in _WIDENING and isinstance(obj, str):
+            return False
+        return super().is_safe_attribute(obj, attr, value)
+
+    def _generate(
+        self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False
+    ) -> str:
+        # A loop inside a loop needs no call, so each body begins with one of ours.
+        for loop in list(source.find_all((nodes.For, nodes.Macro))):
+            count = nodes.Call(nodes.EnvironmentAttribute("count"), [], [], None, None)
+            loop.body.insert(0, nodes.ExprStmt(count, lineno=loop.lineno))
+        source.set_environment(self)
+        return super()._generate(source, name, filename, defer_init)
+
+
+class _Generation(Extension):
+    """`{% generation %} ... {% endgeneration %}`: what the assistant wrote, by the template's own word."""
+
+    tags: ClassVar[set[str]] = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
+
+    def _marked(self, caller: Callable[[], str]) -> str:
+        return f"{GENERATION_BEGIN}{caller()}{GENERATION_END}"
+
+
+class _Namespace(Namespace):
+    """What `namespace()` makes; names that begin with an underscore are Python's own and not a template's."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        for name in dict(*args[1:], **kwargs):
+            _check_name(name)
+        Namespace.__init__(*args, **kwargs)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
+class _Dict:
+    """What `dict` is in a template: it makes dictionaries and is no way to Python's types."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, keys: Any, value: Any = None) -> dict[Any, Any]:
+        return dict.fromkeys(keys, value)
+
+
+def _check_name(name: object) -> None:
+    if str(name).startswith("_"):
+        raise SecurityError(f"it sets {name!r} on a namespace")
+
+
+def _refuse(message: object) -> None:
+    raise TemplateRefusal(str(message))
+
+
+def _bounded(indent: Callable[..., str]) -> Callable[..., str]:
+    def bounded(s: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+        if isinstance(width, int) and width > 1000:
+            raise SecurityError(f"it indents by {width}")
+        return indent(s, width, first, blank)
+
+    return bounded
+
+
+# A letter's disguise (disguise.py) that was written as an escape: not the second half of a pair, not after a backslash.
+_ESCAPED = re.compile(r"(?<!\\)(?<!\\ud[89ab][0-9a-f][0-9a-f])\\u(dc[0-9a-f]{2})")
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    if isinstance(indent, int) and indent > 100:
+        raise SecurityError(f"it indents JSON by {indent}")
+    text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if ensure_ascii else text
+
+
+_ENVIRONMENT = _Environment()
+
+
+@lru_cache(maxsize=16)
+def compiled(source: str) -> Template:
+    """A template ready to run. Raises jinja2's `TemplateSyntaxError`, which knows the line."""
+    return _ENVIRONMENT.from_string(source)
+
+
+def run(source: str, values: Mapping[str, Any], now: datetime) -> str:
+    """What a template writes for `values`. Raises `TemplateRefusal` with its own words, or whatever else went wrong in it."""
+    template = compiled(source)
+    _ENVIRONMENT.budget.steps = 0
+    parts, size = [], 0
+    for part in template.generate(**values, strftime_now=now.strftime):
+        size += len(part)
+        if size > _MOST_CHARACTERS:
+            raise SecurityError(f"it writes more than {_MOST_CHARACTERS:,} characters")
+        parts.append(part)
+    return "".join(parts)
