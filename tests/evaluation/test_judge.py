@@ -27,9 +27,11 @@ def judge_that(answers: Callable[[str], Any], seen: list[dict[str, Any]] | None 
             if seen is not None:
                 seen.append({"path": self.path, "key": self.headers.get("Authorization"), **body})
             said = answers(body["messages"][0]["content"])
-            content = said if isinstance(said, bytes) else json.dumps(
-                {"choices": [{"message": {"role": "assistant", "content": said}}]}
-            ).encode()
+            content = (
+                said
+                if isinstance(said, bytes)
+                else json.dumps({"choices": [{"message": {"role": "assistant", "content": said}}]}).encode()
+            )
             self.send_response(said if isinstance(said, int) else 200)
             self.end_headers()
             self.wfile.write(content)

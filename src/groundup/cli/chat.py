@@ -24,7 +24,9 @@ COMMANDS = "/reset begins anew, /system TEXT begins anew under TEXT, /exit (or C
 @click.argument("model")
 @click.option("--prompt", help="One message; print the answer and end.")
 @click.option("--system", help="What the model is told before the conversation.")
-@click.option("--template", help="chatml, alpaca, llama3, phi or a .jinja file, for a model that has no template of its own.")
+@click.option(
+    "--template", help="chatml, alpaca, llama3, phi or a .jinja file, for a model that has no template of its own."
+)
 @config_options(SamplingSettings, skip=("stop",))
 @click.option("--stop", multiple=True, help="End an answer before this text (may be given more than once).")
 @click.option(

@@ -13,7 +13,9 @@ from groundup.generation.settings import SamplingSettings
 @click.command(short_help="Let a model answer the questions of a file, and measure the answers.")
 @click.argument("model")
 @click.argument("questions")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for answers.jsonl and answers.html.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for answers.jsonl and answers.html."
+)
 @click.option("--against", help="Another model, which answers the same questions.")
 @click.option("--limit", type=click.IntRange(min=1), help="Ask this many questions at most.")
 @click.option("--template", help="Chat template of a model without one: chatml, alpaca, llama3, phi or a .jinja file.")
@@ -22,12 +24,12 @@ from groundup.generation.settings import SamplingSettings
 @config_options(SamplingSettings, skip=("stop",))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def command(model, questions, out, against, limit, template, judge, judge_model, device, **settings) -> None:
-    """Let MODEL answer QUESTIONS: a file of conversations, whose last answers are the references (exact match, F1, ROUGE-L), or one
-    in IFEval's form (prompt, instruction_id_list, kwargs), whose constraints are checked. The word `constraints` in place of a file
-    means a dozen such prompts of our own. Answers are greedy unless --temperature is given.
+    """Let MODEL answer QUESTIONS: a file of conversations, whose last answers are the references (exact match, F1, ROUGE-L), or
+    one in IFEval's form (prompt, instruction_id_list, kwargs), whose constraints are checked. The word `constraints` in place
+    of a file means a dozen such prompts of our own. Answers are greedy unless --temperature is given.
 
-    A judge compares MODEL with --against, or with the references, each pair in both orders; a key for it is read from the environment
-    variable GROUNDUP_JUDGE_KEY.
+    A judge compares MODEL with --against, or with the references, each pair in both orders; a key for it is read from the
+    environment variable GROUNDUP_JUDGE_KEY.
     """
     from groundup.core.errors import GroundupError
     from groundup.core.files import write_atomically

@@ -19,8 +19,8 @@ from groundup.generation.settings import SamplingSettings
 @config_options(SamplingSettings, skip=("stop", "seed"))
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def command(place, out, questions, answers, limit, device, **settings) -> None:
-    """Make a page of the answers that PLACE (a run of finetune instruct, a folder of eval answers) holds, or of fresh ones by a model to
-    --questions. Open it in a browser, keep and reject; it downloads what `groundup finetune prefer` reads.
+    """Make a page of the answers that PLACE (a run of finetune instruct, a folder of eval answers) holds, or of fresh ones by a
+    model to --questions. Open it in a browser, keep and reject; it downloads what `groundup finetune prefer` reads.
     """
     from groundup.core.progress import Terminal
     from groundup.finetuning.review import review
@@ -37,4 +37,6 @@ def command(place, out, questions, answers, limit, device, **settings) -> None:
         **given(settings),
     )
     reporter.say(f"page        {page}")
-    reporter.say("next        open it in a browser; then groundup finetune prefer MODEL preferences.jsonl --out runs/better")
+    reporter.say(
+        "next        open it in a browser; then groundup finetune prefer MODEL preferences.jsonl --out runs/better"
+    )

@@ -1,8 +1,8 @@
 """A model's answers to prompts it did not learn from, and how good they are.
 
-One idea: a file of conversations is a file of questions with answers: what comes before the last answer is asked, the last answer is
-the reference. A file in IFEval's form (prompt, instruction_id_list, kwargs) has constraints instead. Answers are kept as rows of
-`answers.jsonl`, so that a report, a judge and a person who reviews them see the same.
+One idea: a file of conversations is a file of questions with answers: what comes before the last answer is asked, the last
+answer is the reference. A file in IFEval's form (prompt, instruction_id_list, kwargs) has constraints instead. Answers are kept
+as rows of `answers.jsonl`, so that a report, a judge and a person who reviews them see the same.
 """
 
 from __future__ import annotations
@@ -148,7 +148,10 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_answers(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of an `answers.jsonl`, or of the one in a folder. Raises `GroundupError` when there is none, or a line is no such row."""
+    """The rows of an `answers.jsonl`, or of the one in a folder.
+
+    Raises `GroundupError` when there is none, or a line is no such row.
+    """
     path = Path(path) / ANSWERS if Path(path).is_dir() else Path(path)
     if not path.is_file():
         raise GroundupError(
@@ -175,7 +178,9 @@ def summary_lines(found: Mapping[str, Any]) -> list[str]:
             lines.append(f"  exact match {same['exact_match']:.1%}, F1 {same['f1']:.1%}, ROUGE-L {same['rouge_l']:.1%}")
         if followed := one["followed"]:
             strict, loose = followed["constraints_strict"], followed["constraints_loose"]
-            lines.append(f"  of {followed['n_constraints']:,} constraints followed: {strict:.1%} strict, {loose:.1%} loose")
+            lines.append(
+                f"  of {followed['n_constraints']:,} constraints followed: {strict:.1%} strict, {loose:.1%} loose"
+            )
     if judge := found.get("judge"):
         verdicts = judge["verdicts"]
         lines.append(
@@ -212,7 +217,9 @@ def evaluate_answers(
     if not questions:
         raise GroundupError(f"no question of {path} leaves room in the context for an answer")
     if len(questions) < len(asked):
-        reporter.warn(f"{len(asked) - len(questions):,} of {len(asked):,} questions are too long for the context; left out")
+        reporter.warn(
+            f"{len(asked) - len(questions):,} of {len(asked):,} questions are too long for the context; left out"
+        )
     answers = {who: answer_all(writer, questions, reporter=reporter, **settings) for who, writer in writers.items()}
     rows = answer_rows(questions, answers)
     found: dict[str, Any] = {
@@ -237,7 +244,9 @@ def _judge(judge: Judge, rows: list[dict[str, Any]], names: list[str], reporter:
             judged.append(row)
             pairs.append(Pair(row["messages"], row["answers"][names[0]]["text"], other))
     if not pairs:
-        raise GroundupError("a judge compares two answers: name another model (against), or take a file with references")
+        raise GroundupError(
+            "a judge compares two answers: name another model (against), or take a file with references"
+        )
     found: list[Judgement] = judge_pairs(judge, pairs, reporter=reporter)
     for row, one in zip(judged, found, strict=True):
         row["judgement"] = asdict(one)

@@ -28,7 +28,10 @@ _NAMES = {
 CONSTRAINT_PROMPTS: tuple[dict[str, Any], ...] = (
     _prompt("Describe the sea in fewer than 20 words.", words={"relation": "less than", "num_words": 20}),
     _prompt("Explain in at least 40 words why bread rises.", words={"relation": "at least", "num_words": 40}),
-    _prompt("Name three colours of the rainbow as exactly 3 bullet points, each beginning with *.", bullets={"num_bullets": 3}),
+    _prompt(
+        "Name three colours of the rainbow as exactly 3 bullet points, each beginning with *.",
+        bullets={"num_bullets": 3},
+    ),
     _prompt("List exactly 4 kitchen tools as bullet points that begin with -.", bullets={"num_bullets": 4}),
     _prompt("Write a sentence about winter that has the words snow and fire.", keywords={"keywords": ["snow", "fire"]}),
     _prompt("Describe a cat without the words cat and animal.", forbidden={"forbidden_words": ["cat", "animal"]}),

@@ -38,7 +38,9 @@ def review(
     if questions is None:
         given = [name for name, value in {"n_answers": n_answers, **settings}.items() if value is not None]
         if given:
-            raise GroundupError(f"{' and '.join(given)} would have no effect: without questions nothing is written anew")
+            raise GroundupError(
+                f"{' and '.join(given)} would have no effect: without questions nothing is written anew"
+            )
         rows = read_answers(place)[:limit]
     else:
         n = N_ANSWERS if n_answers is None else n_answers

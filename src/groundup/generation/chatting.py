@@ -50,8 +50,8 @@ class Chat:
     def ask(self, text: str) -> Iterator[str]:
         """The answer to a message, piece by piece.
 
-        Closed or interrupted before its end, what was said so far is remembered as the answer. Raises `GroundupError`, and forgets the
-        message, when it is too long for the context.
+        Closed or interrupted before its end, what was said so far is remembered as the answer. Raises `GroundupError`, and
+        forgets the message, when it is too long for the context.
         """
         before = self.messages
         self.messages = self._fitting([*before, {"role": "user", "content": text}])

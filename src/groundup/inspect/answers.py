@@ -60,15 +60,17 @@ def _row(row: Mapping[str, Any]) -> str:
     said = [(name, answer["text"], _FINISH.get(answer["finish"], "")) for name, answer in row["answers"].items()]
     if row.get("reference") is not None:
         said.append(("reference", row["reference"], ""))
-    prompt = "".join(f'<div class="text"><b>{escape(m["role"])}</b> {escape(m["content"])}</div>' for m in row["messages"])
+    prompt = "".join(
+        f'<div class="text"><b>{escape(m["role"])}</b> {escape(m["content"])}</div>' for m in row["messages"]
+    )
     figures = "".join(
-        f'<figure><figcaption>{escape(name)}{f" ({note})" if note else ""}</figcaption>'
+        f"<figure><figcaption>{escape(name)}{f' ({note})' if note else ''}</figcaption>"
         f'<div class="text">{escape(text)}</div></figure>'
         for name, text, note in said
     )
     judged = row.get("judgement")
     verdict = f'<p class="soft">the judge: {escape(judged["verdict"])}</p>' if judged else ""
-    return f"{prompt}<div class=\"pair\" style=\"margin: .5rem 0 2rem\">{figures}</div>{_followed(row)}{verdict}"
+    return f'{prompt}<div class="pair" style="margin: .5rem 0 2rem">{figures}</div>{_followed(row)}{verdict}'
 
 
 def _followed(row: Mapping[str, Any]) -> str:
@@ -77,7 +79,13 @@ def _followed(row: Mapping[str, Any]) -> str:
         return ""
     said = row["answers"]
     lines = [
-        (name, *("followed" if answer["followed"][n] else "loosely" if answer["followed_loosely"][n] else "no" for answer in said.values()))
+        (
+            name,
+            *(
+                "followed" if answer["followed"][n] else "loosely" if answer["followed_loosely"][n] else "no"
+                for answer in said.values()
+            ),
+        )
         for n, name in enumerate(names)
     ]
     return table(lines, ("asked", *said))

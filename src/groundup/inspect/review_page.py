@@ -1,8 +1,9 @@
 """A page to review answers by hand: keep, reject, comment; and take home a file of preferences.
 
-The one idea: the page is the whole tool. It opens from a file, keeps what was decided in the browser, and its two buttons write what
-`groundup finetune prefer` reads: *pairs*, every kept answer of a prompt over every rejected one, and *labels*, each judged answer by
-itself (KTO). The answers stand in it as data, which the script puts on the page as text, so nothing in them is ever obeyed.
+The one idea: the page is the whole tool. It opens from a file, keeps what was decided in the browser, and its two buttons write
+what `groundup finetune prefer` reads: *pairs*, every kept answer of a prompt over every rejected one, and *labels*, each judged
+answer by itself (KTO). The answers stand in it as data, which the script puts on the page as text, so nothing in them is ever
+obeyed.
 """
 
 from __future__ import annotations
@@ -157,9 +158,7 @@ def review_html(rows: Sequence[Mapping[str, Any]], title: str) -> str:
 
     Raises `GroundupError` when there is nothing to review.
     """
-    prompts = [
-        {"messages": row["messages"], "tools": row.get("tools") or [], "answers": _answers(row)} for row in rows
-    ]
+    prompts = [{"messages": row["messages"], "tools": row.get("tools") or [], "answers": _answers(row)} for row in rows]
     if not any(prompt["answers"] for prompt in prompts):
         raise GroundupError("there are no answers to review")
     values = json.dumps(prompts, ensure_ascii=False)

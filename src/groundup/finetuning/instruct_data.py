@@ -1,0 +1,176 @@
+"""Conversations into a run folder: read, split, rendered; what cannot be learned from is refused with its line.
+
+The one idea: which side of the split a conversation falls on is a function of what comes before its last answer, so the same
+question is never on both, whatever the order of the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from pydantic import Field
+
+from groundup.chat.renderer import Renderer
+from groundup.chat.templates import find_template
+from groundup.checkpoints.adapter_base import find_base
+from groundup.checkpoints.adapter_folder import read_adapter
+from groundup.checkpoints.model_folder import is_adapter_folder, open_source, resolve_model
+from groundup.checkpoints.tokenizer_folder import open_tokenizer
+from groundup.core.config import Count
+from groundup.core.errors import GroundupError
+from groundup.core.files import write_json
+from groundup.core.progress import Reporter
+from groundup.core.runs import RunFolder
+from groundup.data.examples import make_examples
+from groundup.data.reading_records import Records, read_records
+from groundup.data.records import Conversation
+from groundup.evaluation.answers import Question, answer_rows, question_of, write_rows
+from groundup.finetuning.config import FinetuneConfig, Fraction
+from groundup.tokenization.tokenizer import Tokenizer
+
+LONGEST_CONTEXT = 2048  # derived; more is asked for by name, since memory grows with it
+MOST_VALIDATION = 500  # conversations; the loss of so many is known to a few percent
+N_QUESTIONS = 16
+QUESTIONS = "questions.jsonl"
+
+
+class InstructConfig(FinetuneConfig):
+    """Settings of `groundup finetune instruct`; None means: derived."""
+
+    method: Literal["instruct"] = "instruct"
+    template: str | None = Field(
+        default=None,
+        description="chatml, alpaca, llama3, phi, own (the model's) or a .jinja file; the model's own, else chatml.",
+        json_schema_extra={"metavar": "NAME|FILE"},
+    )
+    packing: Literal["best-fit", "none"] = Field(
+        default="best-fit", description="Several examples a row, or each alone."
+    )
+    max_rejected: Fraction = Field(default=0.05, description="Share of the rows that may be refused; more is an error.")
+    questions: Count | None = Field(
+        default=None, description="Held-out prompts answered before and after; 16 if left out."
+    )
+
+
+def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
+    """Render the conversations into `data/train` and `data/validation` of the run folder; at once when that is done."""
+    data = run.path / "data"
+    if (data / "split.json").is_file():
+        return
+    tokenizer, model_context = tokenizer_and_context(config.model)
+    renderer = Renderer(tokenizer, find_template(config.template, tokenizer))
+    renderer.check()
+    length = config.context_length or min(model_context or LONGEST_CONTEXT, LONGEST_CONTEXT)
+    if model_context is not None and length > model_context:
+        raise GroundupError(
+            f"context_length {length} exceeds the {model_context} positions this model has; make it smaller"
+        )
+    reporter.say(f"template    {renderer.template.name}")
+    records = _records(config.data, config, reporter)
+    fraction = 0.0
+    if not config.validation_data:
+        n = sum(1 for _ in records)
+        fraction = config.validation_fraction
+        if fraction is None:
+            fraction = min(0.1, MOST_VALIDATION / max(1, n))
+    _check_read(records, config, reporter)
+    sides = {
+        "train": (one for one in records if not _held_out(one, fraction)),
+        "validation": _records(config.validation_data, config, reporter)
+        if config.validation_data
+        else (one for one in records if _held_out(one, fraction)),
+    }
+    questions: list[tuple[str, Question]] = []
+    for side, conversations in sides.items():
+        if side == "validation":
+            conversations = _noting_questions(conversations, questions, config.questions or N_QUESTIONS)
+        try:
+            examples = make_examples(
+                conversations,
+                renderer,
+                data / side,
+                context_length=length,
+                max_rejected=config.max_rejected,
+                reporter=reporter,
+            )
+        except GroundupError as error:
+            raise GroundupError(f"{side}: {error}{_more_validation(side, records)}") from None
+        for line in examples.summary():
+            reporter.say(f"{side:<12}{line}")
+    write_rows(data / QUESTIONS, answer_rows([one for _, one in questions], {}))
+    write_json(
+        data / "split.json",
+        {"fraction": fraction, "sources": [str(file.source) for file in records.files], "unread": _unread(records)},
+    )
+
+
+def _records(paths: tuple[str, ...], config: InstructConfig, reporter: Reporter) -> Records:
+    if not paths:
+        raise GroundupError("nothing to learn from; name files of conversations")
+    return read_records(
+        list(paths), "conversation", format=config.format, map=config.map, encoding=config.encoding, on_bad_row="skip"
+    )
+
+
+def _check_read(records: Records, config: InstructConfig, reporter: Reporter) -> None:
+    """Refuse files of which more rows than a small share are no conversations; say what was read."""
+    if not records.files:
+        for _ in records:  # with validation files of its own the training data was not read yet
+            pass
+    for line in records.summary():
+        reporter.say(line)
+    if records.n_rejected > config.max_rejected * records.n_rows:
+        raise GroundupError(
+            f"{records.n_rejected:,} of {records.n_rows:,} rows are no conversations, and at most {config.max_rejected:.0%} may "
+            "be left out; repair them, or allow more with max_rejected"
+        )
+
+
+def _held_out(conversation: Conversation, fraction: float) -> bool:
+    """Whether it is for validation: a function of what comes before its last answer, so copies fall on one side."""
+    return int(_prompt_hash(conversation)[:16], 16) < fraction * 2**64
+
+
+def _prompt_hash(conversation: Conversation) -> str:
+    messages = conversation.messages
+    last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
+    prompt = json.dumps(messages[:last], sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(prompt.encode()).hexdigest()
+
+
+def _noting_questions(
+    conversations: Iterable[Conversation], found: list[tuple[str, Question]], most: int
+) -> Iterator[Conversation]:
+    """The same conversations; `most` of them, spread by their hash, are kept as questions."""
+    for one in conversations:
+        if question := question_of(one):
+            found.append((_prompt_hash(one), question))
+            if len(found) > 2 * most:
+                found[:] = sorted(found, key=lambda pair: pair[0])[:most]
+        yield one
+    found[:] = sorted(found, key=lambda pair: pair[0])[:most]
+
+
+def _more_validation(side: str, records: Records) -> str:
+    return (
+        "; give validation_data, or a larger validation_fraction"
+        if side == "validation" and records.n_rows < 1000
+        else ""
+    )
+
+
+def _unread(records: Records) -> dict[str, Any]:
+    return {"n": records.n_rejected, "first": records.rejections[:20]}
+
+
+def tokenizer_and_context(name: str) -> tuple[Tokenizer, int | None]:
+    """The tokenizer of the model to tune and the positions it reads (None: any number); its weights are not read."""
+    place = resolve_model(name)
+    if not is_adapter_folder(place):
+        source = open_source(place)
+        return source.tokenizer, source.config.max_length
+    source = open_source(find_base(read_adapter(place)))
+    return open_tokenizer(place) if (place / "tokenizer.json").is_file() else source.tokenizer, source.config.max_length
