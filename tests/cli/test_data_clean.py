@@ -36,7 +36,7 @@ def test_clean_writes_and_says_where(corpus, tmp_path):
     out = tmp_path / "clean"
     result = run("data", "clean", corpus, "--out", out, "--workers", 1)
     assert result.exit_code == 0, result.output
-    assert "exact_duplicate: 1 documents" in result.output and "kept 2" in result.output
+    assert "exact_duplicate: 1 document" in result.output and "kept 2" in result.output
     assert {path.name for path in out.iterdir()} == {
         *("part-00000.jsonl.gz", "removed.jsonl", "report.html", "report.json", "settings.yaml")
     }

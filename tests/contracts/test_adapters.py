@@ -138,12 +138,12 @@ def test_every_row_has_the_adapter_of_its_name(name: str) -> None:
         for parameter in adapter_parameters(model, adapter).values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
     alone = {}
-    for adapter in ("one", "two", None):
+    for adapter in ("one", "two", "base"):
         use_adapters(model, adapter)
         alone[adapter] = model(tokens())
-    use_adapters(model, ["two", None, "one"])
+    use_adapters(model, ["two", "base", "one"])
     together = model(tokens())
-    for row, adapter in enumerate(("two", None, "one")):
+    for row, adapter in enumerate(("two", "base", "one")):
         assert float((together[row] - alone[adapter][row]).abs().max()) < 2e-5
     assert float((alone["one"] - alone["two"]).abs().max()) > 1e-3
 

@@ -3,9 +3,11 @@
 import getpass
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -98,3 +100,14 @@ def test_doctor_checks_every_optional_part(monkeypatch):
     assert checks["pyarrow"].get == "pip install pyarrow (the extra groundup[parquet] has it)"
     assert checks["transformers"].ok
     assert all(check.gain and check.get for check in checks.values() if not check.ok)
+
+
+def test_doctor_knows_every_library_of_every_extra(monkeypatch):
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    monkeypatch.setattr(device, "measure_ceiling", lambda _, dtype: 1e11)
+    checks = {check.name: check for check in device.doctor()}
+    for extra, requirements in project["optional-dependencies"].items():
+        for library in (re.split(r"[>=\[]", requirement)[0] for requirement in requirements if extra != "test"):
+            assert checks[library].get.startswith(f"pip install {library} (the extra groundup["), library
+            assert checks[library].ok == checks[library].found[0].isdigit(), checks[library]  # a version, or words

@@ -27,3 +27,5 @@ def test_missing_extra_says_what_to_install():
         str(error)
         == "reading a.parquet needs pyarrow, which is not installed; pip install pyarrow (the extra groundup[parquet] has it)"
     )
+    several = str(missing_extra("ftfy rensa", "clean", "cleaning"))
+    assert several.startswith("cleaning needs ftfy and rensa, which are not installed; pip install ftfy rensa (")

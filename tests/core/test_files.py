@@ -112,6 +112,19 @@ def test_folder_replaces_the_old_one_whole(tmp_path):
     assert names(tmp_path) == ["model"]
 
 
+def test_a_folder_takes_the_place_of_no_file_and_not_of_the_one_we_are_in(tmp_path, monkeypatch):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(GroundupError, match="mine is a file"), folder_written_atomically(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for place in (".", tmp_path / "here"):
+        with pytest.raises(GroundupError, match="the folder you are in"), folder_written_atomically(place):
+            pass
+    assert names(tmp_path) == ["here", "mine"]
+
+
 def test_error_inside_keeps_the_old_folder(tmp_path):
     target = tmp_path / "model"
     with folder_written_atomically(target) as folder:

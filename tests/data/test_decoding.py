@@ -98,6 +98,12 @@ def test_utf16_without_a_mark_is_refused_with_the_way_out(tmp_path: Path) -> Non
     assert texts(tmp_path / "a.txt", encoding="utf-16-be") == ["text"]
 
 
+def test_an_order_of_bytes_that_cannot_be_told_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"plain text, two bytes a letter")
+    with pytest.raises(GroundupError, match=r"a\.txt.*not utf-16.*give utf-16-le or utf-16-be"):
+        texts(tmp_path / "a.txt", encoding="utf-16")
+
+
 def test_too_little_to_tell_is_an_error_that_names_the_byte_and_the_likeliest(tmp_path: Path) -> None:
     path = tmp_path / "one.txt"
     path.write_bytes(b"plain words here\n" * 200 + b"He said \x93yes\x94 and left\n" * 9)

@@ -18,6 +18,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
 from groundup.data import decoding, store_writing, units
 from groundup.data.prepare import prepare
+from groundup.data.remarks import counted
 from groundup.data.store import TokenSplit, TokenStore
 from groundup.data.windows import Windows
 
@@ -366,11 +367,11 @@ def test_what_was_left_out_is_told_and_recorded(tmp_path: Path, tokenizer) -> No
     reporter = Listening()
     store = prepare(tmp_path / "text", tokenizer, tmp_path / "data", reporter=reporter)
     assert reporter.warned == [
-        "1 .png files, left out",
-        f"1 files left out: damaged or no DOCX: File is not a zip file (first: {tmp_path / 'text/b.docx'})",
-        "1 rows without text, left out",
+        "1 .png file, left out",
+        f"1 file left out: damaged or no DOCX: File is not a zip file (first: {tmp_path / 'text/b.docx'})",
+        "1 row without text, left out",
     ]
-    assert [f"{count} {what}" for what, count in store.manifest["remarks"].items()] == reporter.warned
+    assert [counted(count, what) for what, count in store.manifest["remarks"].items()] == reporter.warned
 
 
 def test_the_manifest_says_where_it_all_comes_from(tmp_path: Path, tokenizer) -> None:

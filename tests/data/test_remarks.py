@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from groundup.core.errors import GroundupError
-from groundup.data.remarks import MOST_PLACES, Remarks, count_first, reject_row
+from groundup.data.remarks import MOST_PLACES, Remarks, count_first, counted, documents, reject_row
 
 
 def test_the_first_place_is_kept_and_all_are_counted() -> None:
@@ -37,3 +37,12 @@ def test_remarks_of_later_files_are_added_and_the_first_place_stays() -> None:
     remarks: Counter[str] = Counter({"rows rejected: no text (first: a:3)": 2, "empty files": 1})
     add_remarks(remarks, {"rows rejected: no text (first: b:1)": 5, "empty files": 2, "rows (first: c:9)": 1})
     assert remarks == {"rows rejected: no text (first: a:3)": 7, "empty files": 3, "rows (first: c:9)": 1}
+
+
+def test_one_and_several() -> None:
+    assert counted(1, "empty files, left out") == "1 empty file, left out"
+    assert counted(2, "empty files, left out") == "2 empty files, left out"
+    assert counted(1, "rows rejected: no rows") == "1 row rejected: no rows"
+    assert counted(1, "profiles") == "1 profiles"  # no word of ours
+    assert documents(1) == "1 document"
+    assert documents(12_000) == "12,000 documents"

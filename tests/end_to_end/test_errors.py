@@ -60,6 +60,47 @@ def test_a_path_that_does_not_exist(capsys, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("path", ["", "x" * 300, "loop.txt", "around"])
+@pytest.mark.parametrize("command", ["data read", "tokenizer train", "generate", "tokenizer show"])
+def test_a_path_that_can_be_none(
+    capsys, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, path: str
+):
+    """No name, as an unset variable leaves it; too long a name; links that lead to themselves."""
+    monkeypatch.chdir(tmp_path)
+    Path("loop.txt").symlink_to("loop.txt")
+    Path("around").mkdir()
+    Path("around/loop.txt").symlink_to("loop.txt")
+    rest = {
+        "tokenizer train": ["--out", "out"],
+        "generate": ["Hello"],
+        "tokenizer show": ["Hello"],
+    }
+    said = fails(capsys, *command.split(), path, *rest.get(command, []))
+    assert (path or "name is empty") in said
+    assert "did you mean" not in said
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["around", "loop.txt"]
+
+
+@pytest.mark.parametrize("out", ["", "/proc/nowhere", "x" * 300, "notes/inside"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "example", "OUT"],
+        ["tokenizer", "train", "TEXT", "--vocab-size", "270", "--out", "OUT"],
+        ["data", "inspect", "TEXT", "--rules", "default", "--out", "OUT"],
+        ["inspect", "positions", "--html", "OUT"],
+    ],
+)
+def test_a_place_nothing_can_be_written_to(
+    capsys, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], out: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("notes").write_text("mine")
+    said = fails(capsys, *({"OUT": out, "TEXT": str(text)}.get(word, word) for word in command))
+    assert (out[:200] or "name is empty") in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -87,6 +128,29 @@ def test_a_corpus_shorter_than_one_window(capsys, tmp_path: Path):
     assert "context_length" in said
 
 
+@pytest.mark.parametrize("command", ["train", "import"])
+def test_a_model_keeps_its_tokenizer(capsys, text: Path, copy_of_run: Path, command: str):
+    model = copy_of_run / "model"
+    before = (model / "tokenizer.json").read_bytes()
+    source = text if command == "train" else model / "tokenizer.json"
+    assert "holds a model" in fails(capsys, "tokenizer", command, source, "--out", model)
+    assert (model / "tokenizer.json").read_bytes() == before
+
+
+def test_no_bytes_to_learn_from(capsys, text: Path, tmp_path: Path):
+    for size in ("0", ""):
+        assert "bytes" in fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--max-bytes", size)
+
+
+def test_commands_that_are_printed_can_be_typed(capsys, text: Path, tmp_path: Path):
+    spaced = tmp_path / "my books"
+    shutil.copytree(text, spaced)
+    works("tokenizer", "train", spaced, "--out", tmp_path / "my tok", "--vocab-size", 270)
+    said = [line.removeprefix("next").strip() for line in capsys.readouterr().out.splitlines()]
+    typed = [shlex.split(line) for line in said if line.startswith("groundup")]
+    assert [str(spaced) in words or str(tmp_path / "my tok") in words for words in typed] == [True, True]
+
+
 def test_a_vocabulary_too_large_for_the_text(capsys, text: Path, tmp_path: Path):
     said = fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--vocab-size", "50k")
     assert "50000" in said
@@ -95,6 +159,43 @@ def test_a_vocabulary_too_large_for_the_text(capsys, text: Path, tmp_path: Path)
 
 def test_a_vocabulary_size_that_is_no_number(capsys, text: Path, tmp_path: Path):
     assert "many" in fails(capsys, "tokenizer", "train", text, "--out", tmp_path / "tok", "--vocab-size", "many")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "nan", "", "x", "9" * 40])
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        ("pretrain", "--steps"),
+        ("pretrain", "--batch-size"),
+        ("pretrain", "--threads"),
+        ("pretrain", "--context-length"),
+        ("prepare", "--threads"),
+        ("prepare", "--workers"),
+        ("generate", "--samples"),
+    ],
+)
+def test_a_number_that_is_none_to_count_with(
+    capsys, text: Path, run: Path, tmp_path: Path, command: str, flag: str, number: str
+):
+    words = {
+        "pretrain": ["pretrain", run / "data", "--out", tmp_path / "out"],
+        "prepare": ["data", "prepare", text, "--tokenizer", run / "tokenizer", "--out", tmp_path / "out"],
+        "generate": ["generate", run, "Hello"],
+    }[command]
+    said = fails(capsys, *words, flag, number)
+    assert flag in said or flag.strip("-").replace("-", "_") in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("time", ["0", "-5m", "nan", "", "soon"])
+def test_a_quickstart_without_a_time_writes_nothing(capsys, tmp_path: Path, time: str):
+    assert "time" in fails(capsys, "quickstart", "--out", tmp_path / "out", "--time", time)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_quickstart_leaves_another_run_alone(capsys, copy_of_run: Path):
+    assert "holds another run" in fails(capsys, "quickstart", "--out", copy_of_run)
+    assert not (copy_of_run / "text").exists()
 
 
 def test_an_unknown_command_and_an_unknown_flag(capsys, text: Path):

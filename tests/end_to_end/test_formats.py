@@ -52,7 +52,7 @@ def corpus(tmp_path: Path) -> Path:
 def test_a_corpus_of_many_formats_becomes_tokens(capsys, corpus: Path, tmp_path: Path) -> None:
     said = run(capsys, "data", "read", corpus)
     assert "7 files read, 1 not" in said, said
-    assert "damaged or no DOCX" in said and "1 .png files, left out" in said and "cp1252" in said
+    assert "damaged or no DOCX" in said and "1 .png file, left out" in said and "cp1252" in said
     said = run(capsys, "tokenizer", "train", corpus, "--out", tmp_path / "tok", "--vocab-size", 270)
     assert "broken.docx" in said and "field 'body'" in said
     said = run(capsys, "data", "prepare", corpus, "--tokenizer", tmp_path / "tok", "--out", tmp_path / "data")
@@ -77,7 +77,7 @@ def test_rows_are_mapped_rejected_and_refused_as_asked(capsys, tmp_path: Path) -
     said = run(capsys, *train, "--map", "text=question+answer", code=2)
     assert "qa.jsonl:41: not valid JSON" in said
     mapped = ("--map", "text=question+answer", "--on-bad-row", "skip")
-    assert "1 rows rejected: not valid JSON" in run(capsys, *train, *mapped)
+    assert "1 row rejected: not valid JSON" in run(capsys, *train, *mapped)
     prepare = ("data", "prepare", path, "--tokenizer", tmp_path / "tok", "--out", tmp_path / "data")
     run(capsys, *prepare, *mapped)
     settings = TokenStore.open(tmp_path / "data").manifest["settings"]

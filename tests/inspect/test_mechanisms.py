@@ -84,6 +84,9 @@ def test_one_mechanism_alone_and_as_a_page():
         (["a"], {"d_head": 0}, ["d_head 0"]),
         (["a"], {"dropout": 1.0}, ["dropout 1"]),
         (["a"] * 30, {}, ["30 words", "24"]),
+        (["a"], {"d_in": 0}, ["d_in 0"]),
+        (["a"], {"n_heads": 10**20, "window": 10**20}, ["n_heads 1000", "window 1000"]),
+        (["a"], {"seed": 10**20}, ["seed"]),
     ],
 )
 def test_what_makes_no_example_is_refused(words, sizes, told):

@@ -37,7 +37,14 @@ def test_the_page():
 
 @pytest.mark.parametrize(
     ("sizes", "words"),
-    [({"d_head": 7}, "d_head 7 is odd"), ({"n_positions": 1}, "1 positions"), ({"n_heads": 0}, "n_heads 0")],
+    [
+        ({"d_head": 7}, "d_head 7 is odd"),
+        ({"n_positions": 1}, "1 positions"),
+        ({"n_heads": 0}, "n_heads 0"),
+        ({"n_heads": 10**20}, "n_heads 1e.20"),
+        ({"rope_theta": float("nan")}, "rope_theta nan"),
+        ({"rope_theta": float("inf")}, "rope_theta inf"),
+    ],
 )
 def test_sizes_that_cannot_be_shown_are_refused(sizes, words):
     with pytest.raises(GroundupError, match=words):

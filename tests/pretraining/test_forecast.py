@@ -130,6 +130,15 @@ def test_more_text_and_larger_models_are_foretold_lower_losses():
     assert by_size == sorted(by_size, reverse=True)
 
 
+@pytest.mark.parametrize("n_tokens", [1, 12, 36, 384])
+def test_of_a_few_tokens_hardly_anything_is_expected(n_tokens: int):
+    """Far before the first anchor: no logarithm of less than nothing, and no more than blind guessing costs."""
+    easy = Difficulty((Anchor(7_000, (4.0, 0.9, 0.02, 0.01)), Anchor(30_000, (4.0, 0.5, 0.3, 0.2))), 30_000, 300)
+    hard = Difficulty((Anchor(7_000, (6.0, 5.0, 5.0, 5.0)), Anchor(30_000, (6.0, 3.0, 2.0, 2.0))), 30_000, 1024)
+    assert 0 < forecast_loss(easy, 30_000, n_tokens) <= np.log(300)
+    assert forecast_loss(hard, 30_000, n_tokens) == pytest.approx(np.log(1024))
+
+
 def test_small_text_is_worn_out():
     """A large model may not read a small text for ever; on a large text it may use all the time there is."""
     assert best_tokens(difficulty(10**6), 10**6, 5 * 10**5) == pytest.approx(5 * 10**5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from groundup.core.errors import GroundupError
 from groundup.pretraining import quickstart_text
 from groundup.pretraining.quickstart_text import (
     SHORTEST_DOCUMENT,
@@ -38,9 +39,19 @@ def test_this_python_gives_a_megabyte_of_the_manual(tmp_path: Path):
 def test_writing_again_replaces_the_folder_with_the_same_bytes(tmp_path: Path):
     first = write_quickstart_text(tmp_path / "text")
     content = {file.name: file.read_bytes() for file in (tmp_path / "text").rglob("*.txt")}
-    (tmp_path / "text" / "stray.txt").write_text("left from before")
+    (tmp_path / "text" / "topics" / "stray.txt").write_text("left from before")
     assert write_quickstart_text(tmp_path / "text") == first
     assert {file.name: file.read_bytes() for file in (tmp_path / "text").rglob("*.txt")} == content
+
+
+@pytest.mark.parametrize("mine", ["notes.txt", "topics/notes.doc", "photos/cat.txt", "topics"])
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, mine: str):
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
+    with pytest.raises(GroundupError, match="holds other files"):
+        write_quickstart_text(tmp_path)
+    assert (tmp_path / mine).read_text() == "mine"
+    assert len(list(tmp_path.rglob("*.*"))) == (mine != "topics")
 
 
 def test_a_module_reads_as_its_manual():

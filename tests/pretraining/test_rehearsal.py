@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from torch import Tensor
 
 from groundup.core.errors import GroundupError
 from groundup.data.batches import TrainingBatches
@@ -65,6 +67,27 @@ def test_the_memory_of_a_batch_is_foretold_from_its_sizes(store: TokenStore):
         build_model(model), TrainingBatches(windows, batch_size=8, micro_batch_size=8, seed=0)
     )
     assert least_bytes(model, 8) - least_bytes(model) == pytest.approx(truth, rel=0.3)
+
+
+def test_nothing_of_a_rehearsal_stays(store: TokenStore):
+    def living() -> int:
+        gc.collect()
+        return sum(1 for each in gc.get_objects() if issubclass(type(each), Tensor))
+
+    def once() -> None:
+        rehearsal.rehearse(
+            config_for_size("d2", store.vocab_size, 32),
+            [Windows(store.split("train"), 32)],
+            OptimizerSettings(0.02, 0.02, 0.01, 0.01),
+            n_rows=4,
+            seconds=0.01,
+            precision="bf16",
+        )
+
+    once()
+    before = living()
+    once()
+    assert living() <= before
 
 
 def test_processes_share_the_work_and_the_memory(

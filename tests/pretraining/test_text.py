@@ -46,7 +46,7 @@ def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
     config = PretrainConfig.build({"data": (str(folder),), "vocab_size": 270, "on_bad_row": "skip"})
     text_stage(config, tmp_path / "run", Heard())
     assert len(Heard.lines) == len(set(Heard.lines))
-    for part in ("reading     1 jsonl", "1 .xyz files, left out", "1 rows rejected"):
+    for part in ("reading     1 jsonl", "1 .xyz file, left out", "1 row rejected"):
         assert sum(part in line for line in Heard.lines) == 1, Heard.lines
 
 

@@ -45,6 +45,14 @@ def test_a_vocabulary_too_large_says_how_many_could_be_made():
     assert train_tokenizer(text, vocab_size=could).vocab_size == could
 
 
+def test_numbers_that_no_text_reaches_are_refused_before_room_is_made_for_them():
+    for size in (10**9, 10**40, -1):
+        with pytest.raises(GroundupError, match=f"vocab_size {size} must be"):
+            train_tokenizer(["abab"], vocab_size=size)
+    with pytest.raises(GroundupError, match=r"min_frequency 10+ must be"):
+        train_tokenizer(["abab"], vocab_size=300, min_frequency=10**40)
+
+
 def test_a_vocabulary_too_small_for_its_base_is_refused(english):
     with pytest.raises(GroundupError, match=f"vocab_size 260 is too small: .* need {256 + N_SPECIAL}"):
         train_tokenizer(english, vocab_size=260)

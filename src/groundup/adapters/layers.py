@@ -33,6 +33,8 @@ class Switch:
     rows: tuple[tuple[str, Tensor], ...] | None = None
     merged: str | None = None  # which adapter the weights hold; then all are off
     names: list[str] = field(default_factory=list)
+    # Weights an adapter brought whole, by our names: they are the model's now, and cannot be switched off.
+    whole: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Adapted(nn.Module):

@@ -25,6 +25,7 @@ from groundup.core.errors import GroundupError, unknown_name
 from groundup.models import LanguageModel
 
 DEFAULT = "default"
+BASE = "base"  # in the place of an adapter's name: none of them
 
 
 def add_adapter(
@@ -36,8 +37,8 @@ def add_adapter(
     when a target means nothing here, or the name is taken or cannot be one.
     """
     config, switch = config or AdapterConfig(), switch_of(model) or Switch()
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise GroundupError(f"an adapter cannot be called {name!r}; use letters, digits, - and _")
+    if name == BASE or not name.replace("-", "").replace("_", "").isalnum():
+        raise GroundupError(f"an adapter cannot be called {name!r}; use letters, digits, - and _, and not {BASE!r}")
     if name in switch.names:
         raise GroundupError(f"the model has an adapter called {name!r} already; remove it, or choose another name")
     if switch.merged:
@@ -98,28 +99,27 @@ def adapters_off(model: LanguageModel) -> Iterator[LanguageModel]:
     switch = _required(model)
     if switch.merged:
         raise GroundupError(f"the adapter {switch.merged!r} is merged into the weights; unmerge it to have the base")
-    before = replace(switch)
-    switch.active = switch.rows = None
-    try:
+    _check_whole(switch, BASE)
+    with adapters_kept(model):
+        switch.active = switch.rows = None
         yield model
-    finally:
-        switch.active, switch.rows = before.active, before.rows
 
 
-def use_adapters(model: LanguageModel, names: str | Sequence[str | None] | None) -> None:
-    """Switch on one adapter for all rows, none (None), or one for each row of the batches to come, by name.
+def use_adapters(model: LanguageModel, names: str | Sequence[str] | None) -> None:
+    """Switch on one adapter for all rows, none (None or "base"), or one for each row of the batches to come, by name.
 
     Raises GroundupError for a name the model does not have.
     """
     switch = _required(model)
     if switch.merged:
         raise GroundupError(f"the adapter {switch.merged!r} is merged into the weights; unmerge it first")
-    asked = [names] if isinstance(names, str) or names is None else list(names)
+    asked = [names or BASE] if isinstance(names, str) or names is None else list(names)
     for name in asked:
-        if name is not None and name not in switch.names:
-            raise unknown_name("adapter", name, switch.names)
-    if isinstance(names, str) or names is None or len(set(asked)) == 1:
-        switch.active, switch.rows = asked[0], None
+        if name not in (BASE, *switch.names):
+            raise unknown_name("adapter", name, [BASE, *switch.names])
+        _check_whole(switch, name)
+    if len(set(asked)) == 1:
+        switch.active, switch.rows = None if asked[0] == BASE else asked[0], None
         return
     for layer in adapted_layers(model):
         if not isinstance(layer, AdaptedLinear) and (own := [name for name in asked if name in layer.adapters]):
@@ -131,8 +131,20 @@ def use_adapters(model: LanguageModel, names: str | Sequence[str | None] | None)
     switch.rows = tuple(
         (name, torch.tensor([row for row, each in enumerate(asked) if each == name], device=place))
         for name in dict.fromkeys(asked)
-        if name is not None
+        if name != BASE
     )
+
+
+@contextmanager
+def adapters_kept(model: LanguageModel) -> Iterator[None]:
+    """Afterwards the adapters are switched as they were before; a model without any is left alone."""
+    switch = switch_of(model)
+    before = replace(switch) if switch else None
+    try:
+        yield
+    finally:
+        if switch and before:
+            switch.active, switch.rows = before.active, before.rows
 
 
 def remove_adapters(model: LanguageModel) -> LanguageModel:
@@ -158,6 +170,16 @@ def _required(model: LanguageModel) -> Switch:
     if switch is None:
         raise GroundupError("the model has no adapter; add one with add_adapter, or open an adapter's folder")
     return switch
+
+
+def _check_whole(switch: Switch, name: str) -> None:
+    """Refuse to switch to another adapter than one that replaced weights of the model."""
+    for owner, weights in switch.whole.items():
+        if name != owner:
+            raise GroundupError(
+                f"the adapter {owner!r} brought {', '.join(weights)} whole, which cannot be switched off; open the base, or the "
+                "other adapter, as a model of its own"
+            )
 
 
 def _wrapped(model: LanguageModel, name: str, kind: type[Adapted], switch: Switch) -> Adapted:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from groundup.adapters.config import AdapterConfig
-from groundup.adapters.layers import AdaptedLinear, LowRank, linear_shape
-from groundup.adapters.lora import adapted_layers, add_adapter
+from groundup.adapters.layers import Adapted, AdaptedLinear, LowRank, linear_shape
+from groundup.adapters.lora import adapted_layers, add_adapter, switch_of
 from groundup.adapters.peft_config import PeftSettings, shortest_ends
 from groundup.adapters.targets import left_out, linear_names, published_names
 from groundup.adapters.tokens import TokenRows
@@ -57,7 +57,7 @@ def sort_tensors(tensors: dict[str, Tensor], source: str) -> PeftAdapter:
         elif "lora_" in inner:
             raise GroundupError(f"{source}: tensor {name!r} is not supported here; only LoRA on linear layers is")
         else:
-            found.whole[re.sub(r"\.(modules_to_save|base_layer)(?=\.)", "", inner)] = tensor
+            found.whole[re.sub(r"\.(modules_to_save|token_adapter|base_layer)(?=\.)", "", inner)] = tensor
     return found
 
 
@@ -130,6 +130,12 @@ def collect(
                     tensors[f"{PREFIX}{module}{end}"] = value
     if not paths:
         raise GroundupError(f"the model has no adapter called {name!r} to save")
+    switch = switch_of(model)
+    for key in switch.whole.get(name, ()) if switch else ():
+        part, _, end = key.rpartition(".")
+        layer = model.get_submodule(part)
+        weight = (layer.base if isinstance(layer, Adapted) else layer).get_parameter(end)
+        whole = whole | {f"{published[part]}.{end}": weight}
     tensors |= {f"{PREFIX}{module}": tensor for module, tensor in whole.items()}
     first = next(iter(paths.values()))
     strengths = {module: _alpha(path) for module, path in paths.items()}

@@ -8,9 +8,12 @@ further training do not.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from groundup.adapters.peft_config import PeftSettings
 from groundup.adapters.peft_names import PeftAdapter
@@ -109,6 +112,24 @@ def rows_needed(found: AdapterFolder) -> int:
     """Rows a model needs for the tokens an adapter brings; 0 when it brings none."""
     tokens = [max(ids) + 1 for ids in found.settings.tokens.values() if ids]
     return max([0, *tokens, *(found.base.get("vocab_size", 0),)])
+
+
+def without_copies(model: LanguageModel, found: AdapterFolder) -> AdapterFolder:
+    """The adapter without tables that only repeat the base's below the new tokens' rows, which it brings besides.
+
+    PEFT writes them where a table was made larger.
+    """
+    published, have = published_names(model), model.config.vocab_size
+    kept = dict(found.adapter.whole)
+    brought = {each for ids in found.settings.tokens.values() for each in ids}
+    for table in ("token_embedding", "head"):
+        name = f"{published.get(table)}.weight"
+        if name in kept and found.adapter.rows and brought.issuperset(range(have, len(kept[name]))):
+            own = model.get_submodule("token_embedding" if table == "head" and model.head is None else table).weight
+            assert isinstance(own, Tensor)
+            if kept[name].shape[1] == own.shape[1] and torch.equal(kept[name][:have].to(own), own):
+                del kept[name]
+    return replace(found, adapter=replace(found.adapter, whole=kept))
 
 
 def with_room(model: LanguageModel, found: AdapterFolder) -> LanguageModel:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from groundup.adapters.lora import count_parameters
+from groundup.adapters.lora import count_parameters, switch_of
 from groundup.adapters.peft_config import PeftSettings, read_settings, settings_json
 from groundup.adapters.peft_names import attach, collect, sort_tensors
 from groundup.checkpoints.adapter_base import (
@@ -25,6 +25,7 @@ from groundup.checkpoints.adapter_base import (
     rows_needed,
     sample_of,
     with_room,
+    without_copies,
 )
 from groundup.checkpoints.model_folder import card_head, is_adapter_folder, open_source, resolve_model
 from groundup.checkpoints.sources import build_from
@@ -119,6 +120,7 @@ def load_adapted(
     source = open_source(find_base(found, base))
     check_base(found, source)
     model = build_from(source, dtype, device)
+    found = without_copies(model, found)
     model = with_room(model, found)
     attach_folder(model, found, name=name)
     own = any((found.path / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json"))
@@ -172,11 +174,15 @@ def attach_folder(model: LanguageModel, found: AdapterFolder, *, name: str) -> N
                 f"{source}: {theirs} is {list(tensor.shape)}, but the base has {list(target.shape)}; the adapter was made for "
                 "another base"
             )
-        replaced[theirs] = (target, tensor)
+        replaced[row.ours] = (target, tensor)
     attach(model, found.settings, found.adapter, source, name=name)
     with torch.no_grad():
         for target, tensor in replaced.values():
             target.copy_(tensor)
+    if replaced:
+        switch = switch_of(model)
+        assert switch is not None
+        switch.whole[name] = tuple(replaced)
 
 
 def default_card(model: LanguageModel, settings: PeftSettings, base: str, n_rows: int, n_bytes: int) -> str:

@@ -183,12 +183,15 @@ def _check_own_code(folder: Path, code: Any, ours: str) -> None:
 
 
 @torch.no_grad()
-def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor) -> float:
-    """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T]."""
+def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor, dtype: torch.dtype = torch.float32) -> float:
+    """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T].
+
+    `dtype` is what the weights are read into: what frozen ones are kept in, where there are any.
+    """
     tokens_BT = torch.atleast_2d(tokens).to(model.token_embedding.weight.device)
-    loaded, _ = load_model(folder, dtype=torch.float32, device=tokens_BT.device)
+    loaded, _ = load_model(folder, dtype=dtype, device=tokens_BT.device)
     training, compute_dtype = model.training, model.compute_dtype
-    model.compute_dtype = torch.float32
+    model.compute_dtype = loaded.compute_dtype = torch.float32
     try:
         return float((model.eval()(tokens_BT) - loaded(tokens_BT)).abs().max())
     finally:

@@ -82,4 +82,9 @@ def main(args: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) went away: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        if error.filename is None:  # not about a place that a person named
+            raise
+        click.echo(f"error: {error.filename}: {error.strerror}; look at this place, or choose another", err=True)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import PATH, config_options, given
 from groundup.cli._reading import map_option
 from groundup.core.config import read_yaml
 from groundup.core.errors import GroundupError
@@ -28,7 +27,7 @@ def cleaning_options(usual_rules: str, skip: Iterable[str] = ()) -> Callable:
 
     def decorate(function: Callable) -> Callable:
         fields = CleanConfig.model_fields
-        function = click.option("--workers", type=click.IntRange(min=1), help="Processes; all cores if left out.")(
+        function = click.option("--workers", type=click.IntRange(1, 1024), help="Processes; all cores if left out.")(
             function
         )
         for name, metavar, flag in (
@@ -43,10 +42,8 @@ def cleaning_options(usual_rules: str, skip: Iterable[str] = ()) -> Callable:
         text = f"Groups of rules and edits, by name, as default,gopher.  [default: {usual_rules}]"
         function = click.option("--rules", metavar="NAMES", help=text)(function)
         function = map_option(function)
-        path = click.Path(path_type=Path)
-        return click.option("--config", "config_file", type=path, help="YAML file of settings; flags win over it.")(
-            function
-        )
+        text = "YAML file of settings; flags win over it."
+        return click.option("--config", "config_file", type=PATH, help=text)(function)
 
     return decorate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -13,6 +14,23 @@ import yaml
 
 from groundup.core.config import C, Config, read_yaml
 from groundup.core.errors import GroundupError
+
+
+class _Place(click.Path):
+    """A path, or a name that may be one. An empty one, as an unset variable leaves it, would mean the folder we are in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the name is empty; write . for the folder you are in", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH, NAME = _Place(path_type=Path), _Place(path_type=str)
+
+
+def shell(*places: str | Path) -> str:
+    """Names as they are to be typed in a command that is printed."""
+    return shlex.join(str(place) for place in places)
 
 
 def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:

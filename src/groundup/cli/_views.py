@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-html_option = click.option("--html", type=click.Path(path_type=Path), help="Also write a page to this file.")
+from groundup.cli._options import PATH
+
+html_option = click.option("--html", type=PATH, help="Also write a page to this file.")
 
 
 def show(terminal: Any, html: Path | None, page: Callable[[], str]) -> None:

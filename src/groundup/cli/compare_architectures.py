@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import NAME, PATH, config_options, given
 from groundup.cli._reading import map_option
 from groundup.pretraining.config import OF_ONE_MODEL, PretrainConfig
 
 
 @click.command(short_help="Train several architectures on the same text and compare them.")
-@click.argument("data", nargs=-1, required=True)
+@click.argument("data", nargs=-1, required=True, type=NAME)
 @click.option("--models", required=True, help="Architectures, with commas: gpt2,qwen3,lstm,mamba.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the runs and the page.")
+@click.option("--out", required=True, type=PATH, help="Folder for the runs and the page.")
 @click.option("--parameters", help="Parameters each shall have, as near as it can; else the first model's, of --size.")
 @config_options(PretrainConfig, skip=("data", "map", *OF_ONE_MODEL))
 @map_option

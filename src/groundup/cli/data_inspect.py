@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from groundup.cli._cleaning import cleaning_options, settings_from
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Report what is in a text, changing nothing.")
-@click.argument("text", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Also write a page to this file.")
+@click.argument("text", nargs=-1, required=True, type=NAME)
+@click.option("--out", type=PATH, help="Also write a page to this file.")
 @cleaning_options("all but block and substrings", skip=("out_format", "shard_size", "hidden"))
 def command(text, out, **given) -> None:
     """Look at TEXT (files and folders) with every rule of `groundup data clean`, and report: how many documents each would
@@ -25,6 +24,7 @@ def command(text, out, **given) -> None:
     from groundup.core.progress import Terminal
     from groundup.data.cleaning.clean import INSPECTED, inspect_corpus, summary
     from groundup.data.cleaning.rules import DEFAULT, GROUPS
+    from groundup.data.remarks import counted
     from groundup.inspect.cleaning import cleaning_html, cleaning_terminal
 
     reporter = Terminal()
@@ -33,12 +33,12 @@ def command(text, out, **given) -> None:
     numbers = inspect_corpus(text, config=config, n_workers=workers, reporter=reporter)
     Console(highlight=False).print(cleaning_terminal(numbers))
     for what, count in numbers["remarks"].items():
-        reporter.warn(f"{count:,} {what}")
+        reporter.warn(counted(count, what))
     reporter.say(summary(numbers))
     if out is not None:
         write_atomically(out, cleaning_html(numbers))
         reporter.say(f"page        {out}")
-    shown = " ".join(map(str, text))
+    shown = shell(*text)
     reporter.say(f"next        groundup data clean {shown} --out clean/")
     named = (
         {rule["group"] for rule in numbers["rules"] if rule["documents"]} - set(DEFAULT) - {"contamination", "block"}

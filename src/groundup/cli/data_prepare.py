@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import key_values
+from groundup.cli._options import NAME, PATH, key_values, shell
 from groundup.cli._reading import reading_options
 
 
 @click.command(short_help="Turn text into tokens on disk.")
-@click.argument("text", nargs=-1, required=True)
+@click.argument("text", nargs=-1, required=True, type=NAME)
 @click.option("--tokenizer", "tokenizer_name", required=True, help="Tokenizer folder, vocabulary file or hub model.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokens.")
+@click.option("--out", required=True, type=PATH, help="Folder for the tokens.")
 @reading_options
 @click.option(
     "--validation-fraction", type=float, help="Share kept for validation; a tenth, at most 20 MB, if left out."
 )
-@click.option("--threads", type=int, help="CPU threads; all cores if left out.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; all cores if left out.")
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes that share the files among them, --threads each (1 then)."
+    "--workers",
+    type=click.IntRange(1, 1024),
+    help="Processes that share the files among them, --threads each (1 then).",
 )
 @click.option(
     "--slurm",
@@ -76,11 +76,13 @@ def command(text, tokenizer_name, out, reading, validation_fraction, threads, wo
             seed=seed,
             reporter=reporter,
         )
+    from groundup.data.remarks import documents
+
     for name in ("train", "validation"):
         split = store.split(name)
         reporter.say(
-            f"{name:<11} {split.n_tokens:,} tokens in {split.n_documents:,} documents, {split.n_bytes:,} bytes of text"
+            f"{name:<11} {split.n_tokens:,} tokens in {documents(split.n_documents)}, {split.n_bytes:,} bytes of text"
         )
     reporter.say(f"data        {out}")
-    reporter.say(f"next        groundup data show {out}")
-    reporter.say(f"            groundup pretrain {out} --out runs/mine --time 10m")
+    reporter.say(f"next        groundup data show {shell(out)}")
+    reporter.say(f"            groundup pretrain {shell(out)} --out runs/mine --time 10m")

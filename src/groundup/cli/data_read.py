@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME, shell
 from groundup.cli._reading import looking_options
 
 
 @click.command(short_help="Tell what files are: format, rows, rejected rows, encoding, the first record.")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, type=NAME)
 @click.option(
     "--kind",
     type=click.Choice(["document", "conversation", "preference", "labelled"]),
@@ -35,4 +36,4 @@ def command(paths, kind, reading) -> None:
     if all(look.error for look in looks):
         raise SystemExit(2)
     if not reading and all(look.kind == "document" for look in looks if not look.error):
-        click.echo(f"\nnext        groundup tokenizer train {' '.join(paths)} --out tok/")
+        click.echo(f"\nnext        groundup tokenizer train {shell(*paths)} --out tok/")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from groundup.cli._options import PATH
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="Show what a training reads: when the input is ..., the target is ...")
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=PATH)
 @click.option("--mix", multiple=True, metavar="NAME=FOLDER:WEIGHT", help="A source of a mixture, instead of DATA.")
 @click.option("--mix-alpha", type=float, help="Shares of a mixture without weights: sizes to this power.")
 @click.option(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Write a model as a GGUF file, and run it in llama.cpp.")
-@click.argument("model")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write, ending in .gguf.")
+@click.argument("model", type=NAME)
+@click.option("--out", required=True, type=PATH, help="The file to write, ending in .gguf.")
 @click.option(
     "--type",
     "kind",
@@ -47,4 +47,5 @@ def command(model, out, kind, verify) -> None:
             f"            {found.n_positions} greedy tokens equal; log-probabilities of the likeliest tokens differ by "
             f"{found.mean_difference:.1e} in the mean, {found.max_difference:.1e} at most"
         )
-    reporter.say(f"next        llama-cli -m {written.path}, or groundup generate {written.path} 'Some text'")
+    place = shell(written.path)
+    reporter.say(f"next        llama-cli -m {place}, or groundup generate {place} 'Some text'")

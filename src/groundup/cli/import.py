@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Make a model folder from a model of another kind.")
-@click.argument("model")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the model.")
+@click.argument("model", type=NAME)
+@click.option("--out", required=True, type=PATH, help="Folder for the model.")
 @click.option("--tokenizer", help="A vocabulary file or folder, where it does not lie with the model.")
 @click.option(
     "--dtype", type=click.Choice(["fp32", "bf16", "fp16"]), help="How weights are stored; otherwise as they were."
@@ -28,4 +28,4 @@ def command(model, out, tokenizer, dtype) -> None:
         f"{result.vocab_size:,} tokens)"
     )
     click.echo(f"read back   max |logit difference| {result.max_logit_difference:.1e}")
-    click.echo(f"next        groundup generate {result.folder} 'Once upon a time'")
+    click.echo(f"next        groundup generate {shell(result.folder)} 'Once upon a time'")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="See what the attention heads look at.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.argument("text", nargs=-1, required=True)
 @click.option("--head", metavar="LAYER.HEAD", help="One head: what each token takes from; large on the page.")
 @html_option

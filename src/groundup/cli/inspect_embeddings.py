@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="See which tokens a model holds alike, before and after training.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.argument("text", nargs=-1)
 @html_option
 def command(model, text, html) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="See a model part by part, and what it costs.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @html_option
 def command(model, html) -> None:
     """The parts of MODEL with their shapes and parameters, what a token costs, and the memory to run and to train it.

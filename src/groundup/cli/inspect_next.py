@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="See what a model expects next.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.argument("text", nargs=-1, required=True)
 @html_option
 def command(model, text, html) -> None:

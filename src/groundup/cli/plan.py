@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import config_from, config_options
+from groundup.cli._options import NAME, PATH, config_from, config_options
 from groundup.cli._reading import map_option
 from groundup.pretraining.config import PretrainConfig
 
@@ -14,10 +12,8 @@ WATCHING = ("sample_prompt", "sample_tokens", "save_every")
 
 
 @click.command(short_help="See what would be trained, for the text, the time and this machine.")
-@click.argument("data", nargs=-1)
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
-)
+@click.argument("data", nargs=-1, type=NAME)
+@click.option("--config", "config_file", type=PATH, help="YAML file of settings; flags win over it.")
 @config_options(PretrainConfig, skip=("data", "map", *WATCHING))
 @map_option
 def command(data, config_file, **settings) -> None:

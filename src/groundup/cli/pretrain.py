@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import config_from, config_options
+from groundup.cli._options import NAME, PATH, config_from, config_options
 from groundup.cli._reading import map_option
 from groundup.pretraining.config import PretrainConfig
 
 
 @click.command(short_help="Train a model from scratch on text.")
-@click.argument("data", nargs=-1)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
-)
+@click.argument("data", nargs=-1, type=NAME)
+@click.option("--out", required=True, type=PATH, help="Run folder to make.")
+@click.option("--config", "config_file", type=PATH, help="YAML file of settings; flags win over it.")
 @config_options(PretrainConfig, skip=("data", "map"))
 @map_option
 def command(data, out, config_file, **settings) -> None:

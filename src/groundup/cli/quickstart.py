@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import PATH
 
 
 @click.command(short_help="Train a first model in minutes, on text every Python carries.")
-@click.option(
-    "--out", default="runs/quickstart", show_default=True, type=click.Path(path_type=Path), help="Run folder."
-)
+@click.option("--out", default="runs/quickstart", show_default=True, type=PATH, help="Run folder.")
 @click.option("--time", help="Training time; 200s if left out.")
 def command(out, time) -> None:
     """Train a language model on the documentation of the Python that runs this, offline, and show what it learned.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import PATH
 
 
 @click.command(short_help="Go on with a run that was stopped or killed.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option(
     "--changed-sources",
     type=click.Choice(["refuse", "accept", "ignore"]),

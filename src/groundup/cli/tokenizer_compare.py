@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from groundup.cli._options import NAME
 from groundup.cli._views import html_option, show
 
 
 @click.command(short_help="Compare tokenizers on texts.")
-@click.argument("tokenizers", nargs=-1, required=True, metavar="TOKENIZER...")
+@click.argument("tokenizers", nargs=-1, required=True, metavar="TOKENIZER...", type=NAME)
 @click.option(
     "--text",
     "texts",

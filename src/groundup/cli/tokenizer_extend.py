@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import NAME, PATH, shell
 
 
 @click.command(short_help="Add entries for a domain to a tokenizer or a model.")
-@click.argument("model")
-@click.argument("text", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("model", type=NAME)
+@click.argument("text", nargs=-1, required=True, type=PATH)
 @click.option("--add", default="2000", show_default=True, help="Entries to add.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for the extended model or tokenizer."
-)
-@click.option("--old", "old_text", type=click.Path(path_type=Path), help="Text of the old kind, to measure on as well.")
+@click.option("--out", required=True, type=PATH, help="Folder for the extended model or tokenizer.")
+@click.option("--old", "old_text", type=PATH, help="Text of the old kind, to measure on as well.")
 @click.option("--text-field", help="Column or JSON key that holds the text.")
 @click.option("--separator", help="Text that separates documents inside a text file.")
 def command(model, text, add, out, old_text, text_field, separator) -> None:
@@ -43,11 +41,10 @@ def command(model, text, add, out, old_text, text_field, separator) -> None:
         separator=separator,
         reporter=reporter,
     )
-    inputs = " ".join(str(path) for path in text)
     if done.max_logit_change is None:
         reporter.say(f"tokenizer   {out} ({done.vocab_size:,} entries)")
-        reporter.say(f"next        groundup data prepare {inputs} --tokenizer {out} --out data/")
+        reporter.say(f"next        groundup data prepare {shell(*text)} --tokenizer {shell(out)} --out data/")
     else:
         reporter.say(f"model       {out} ({done.vocab_size:,} entries)")
-        reporter.say(f"next        groundup verify {out}")
+        reporter.say(f"next        groundup verify {shell(out)}")
         reporter.say("            the new rows know nothing yet: train the model on text of the domain")

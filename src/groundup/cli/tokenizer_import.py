@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from groundup.cli._options import PATH, shell
 
 
 @click.command(short_help="Make a tokenizer folder from another program's vocabulary.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokenizer.")
-@click.option("--merges", type=click.Path(path_type=Path), help="GPT-2's other file, where it lies elsewhere.")
+@click.argument("file", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder for the tokenizer.")
+@click.option("--merges", type=PATH, help="GPT-2's other file, where it lies elsewhere.")
 @click.option("--pattern", help="How text is split into words, for tiktoken ranks that are not OpenAI's.")
 @click.option("--special", multiple=True, help="A special token for such ranks; repeat it for more.")
 @click.option("--lowercase/--cased", default=None, help="Whether a vocab.txt is uncased; otherwise its tokens tell.")
@@ -33,4 +33,4 @@ def command(file, out, merges, pattern, special, lowercase) -> None:
             "no token ends a text here, which `data prepare` needs; name one as eos_token in "
             f"{out / 'tokenizer_config.json'}"
         )
-    reporter.say(f"next        groundup tokenizer show {out} 'Some text of yours'")
+    reporter.say(f"next        groundup tokenizer show {shell(out)} 'Some text of yours'")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from groundup.cli._options import NAME, PATH, shell
 from groundup.cli._reading import reading_options
 
 
 @click.command(short_help="Train a tokenizer on text.")
-@click.argument("text", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the tokenizer.")
+@click.argument("text", nargs=-1, required=True, type=NAME)
+@click.option("--out", required=True, type=PATH, help="Folder for the tokenizer.")
 @click.option("--vocab-size", default="8192", show_default=True, help="Entries, special tokens included.")
 @click.option(
     "--algorithm",
@@ -55,15 +54,14 @@ def command(text, out, vocab_size, max_bytes, reading, **settings) -> None:
         text,
         out=out,
         vocab_size=_count("--vocab-size", vocab_size),
-        max_bytes=_count("--max-bytes", max_bytes) if max_bytes else None,
+        max_bytes=None if max_bytes is None else _count("--max-bytes", max_bytes),
         reporter=reporter,
         **reading,
         **settings,
     )
     reporter.say(f"tokenizer   {out} ({tokenizer.algorithm}, {tokenizer.vocab_size:,} entries)")
-    inputs = " ".join(text)
-    reporter.say(f"next        groundup tokenizer show {out} 'Some text of yours'")
-    reporter.say(f"            groundup data prepare {inputs} --tokenizer {out} --out data/")
+    reporter.say(f"next        groundup tokenizer show {shell(out)} 'Some text of yours'")
+    reporter.say(f"            groundup data prepare {shell(*text)} --tokenizer {shell(out)} --out data/")
 
 
 def _count(flag: str, value: str) -> int:

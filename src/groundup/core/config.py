@@ -51,7 +51,7 @@ def parse_count(value: Any) -> Any:
 Seconds = Annotated[float, pydantic.BeforeValidator(parse_duration), pydantic.Field(gt=0, allow_inf_nan=False)]
 """A duration in seconds that people may write as `10m`."""
 
-Count = Annotated[int, pydantic.BeforeValidator(parse_count), pydantic.Field(gt=0)]
+Count = Annotated[int, pydantic.BeforeValidator(parse_count), pydantic.Field(gt=0, le=10**15)]
 """A positive whole number that people may write as `1.5M`."""
 
 

@@ -212,8 +212,21 @@ def doctor() -> list[Check]:
     for library, extra, gain in (
         ("pyarrow", "parquet", "reads .parquet, .arrow and .zst files"),
         ("trafilatura", "formats", "reads web pages"),
+        ("lxml_html_clean", "formats", "reads web pages, with trafilatura"),
         ("pypdf", "formats", "reads .pdf files"),
+        ("python-docx", "formats", "reads .docx files"),
         ("chardet", "formats", "tells the encoding of text that is not UTF-8"),
+        ("ftfy", "clean", "repairs broken characters"),
+        ("phonenumbers", "clean", "looks at text and cleans it (data inspect, data clean): finds telephone numbers"),
+        ("py3langid", "clean", "tells languages"),
+        ("rensa", "clean", "finds near duplicates"),
+        (
+            "sentencepiece",
+            "sentencepiece",
+            "compares an imported SentencePiece vocabulary with the program it comes from",
+        ),
+        ("fsspec", "remote", "reads text from other places than disks"),
+        ("aiohttp", "remote", "reads text from https:// places"),
         ("s3fs", "remote", "reads text from s3:// places"),
         ("datatrove", "scale", "prepares text on a slurm cluster"),
         ("huggingface_hub", "hub", "opens published models and data sets by their name"),
@@ -225,10 +238,13 @@ def doctor() -> list[Check]:
         ("mamba_ssm", "", "mamba and mamba2 scan by their CUDA kernels on a GPU, instead of chunk by chunk"),
         ("tensorboard", "", "shows the curves of several runs side by side: tensorboard --logdir runs"),
     ):
-        found = importlib.util.find_spec(library) is not None
+        found = importlib.util.find_spec(_MODULES.get(library, library)) is not None
         get = f"pip install {library}" + (f" (the extra groundup[{extra}] has it)" if extra else "")
         checks.append(Check(library, found, _version(library) if found else "not installed", gain, get))
     return checks
+
+
+_MODULES = {"python-docx": "docx"}  # where a library is imported by another name
 
 
 def _cpu_name() -> str:

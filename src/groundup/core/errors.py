@@ -19,9 +19,11 @@ class MissingExtraError(GroundupError, ImportError):
 
 
 def missing_extra(library: str, extra: str, purpose: str) -> MissingExtraError:
-    """The error for an optional `library` that `purpose` needs; `extra` is its name in pyproject.toml."""
+    """The error for an optional `library` (or several, with spaces) that `purpose` needs; `extra` is what brings it."""
+    names = library.split()
+    absent, has = ("which is not installed", "has it") if len(names) == 1 else ("which are not installed", "has them")
     return MissingExtraError(
-        f"{purpose} needs {library}, which is not installed; pip install {library} (the extra groundup[{extra}] has it)"
+        f"{purpose} needs {' and '.join(names)}, {absent}; pip install {library} (the extra groundup[{extra}] {has})"
     )
 
 

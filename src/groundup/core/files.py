@@ -35,7 +35,8 @@ def clear_write_errors(path: Path) -> Iterator[None]:
                 f"the disk is full: could not write {path} ({readable_bytes(free_bytes(path))} free); "
                 "what was there before is untouched; free some space and run the command again"
             ) from error
-        if error.errno in _BAD_PLACE:
+        unmade = error.errno == errno.ENOENT and str(error.filename).endswith(f".{os.getpid()}.partial")  # as in /proc
+        if error.errno in _BAD_PLACE or unmade:
             raise GroundupError(f"cannot write {path}: {error.strerror}; choose another place") from error
         raise
 
@@ -86,8 +87,17 @@ def file_written_atomically(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def folder_written_atomically(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; on success it becomes `path` (replacing it), on an error it vanishes."""
+    """Give a temporary folder to fill; on success it becomes `path` (replacing a folder), on an error it vanishes.
+
+    Raises `GroundupError` where `path` is a file, or the folder that the process stands in: a shell would be left
+    standing in the one that was replaced.
+    """
     path = Path(path)
+    with clear_write_errors(path):
+        if path.exists() and not path.is_dir():
+            raise GroundupError(f"{path} is a file, and a folder is to be written; choose another place")
+        if path.absolute() == Path.cwd():
+            raise GroundupError(f"{path} is the folder you are in, which would be replaced; give a new folder in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     retired = path.with_name(f".{path.name}.{os.getpid()}.retired")
     with clear_write_errors(path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from groundup.data.lengths import document_lengths, n_cut_by_windows, n_longer
 from groundup.data.packing import PackedRows, Rows
+from groundup.data.remarks import documents
 
 
 def said_cuts(rows: Rows) -> str:
@@ -22,7 +23,7 @@ def said_cuts(rows: Rows) -> str:
     left_out = rows.split.n_tokens - 1 - rows.targets_reached
     every = "" if rows.stride == rows.context_length else f", one every {rows.stride:,}"
     sentence = f"{len(rows):,} windows of {rows.context_length:,} tokens{every}; "
-    sentence += f"their borders cut {n_cut:,} of {_documents(len(lengths))}" if n_cut else "no document is cut"
+    sentence += f"their borders cut {n_cut:,} of {documents(len(lengths))}" if n_cut else "no document is cut"
     if n_long:
         sentence += f" ({n_long:,} {'is' if n_long == 1 else 'are'} longer than a window)"
     if left_out:
@@ -38,10 +39,6 @@ def _said_packed(rows: PackedRows, lengths: np.ndarray) -> str:
         else "none is cut"
     )
     return (
-        f"{_documents(len(lengths))} packed into {len(rows):,} rows of {rows.context_length:,} tokens, "
+        f"{documents(len(lengths))} packed into {len(rows):,} rows of {rows.context_length:,} tokens, "
         f"{rows.padding:.1%} of them empty; {cut}"
     )
-
-
-def _documents(n: int) -> str:
-    return f"{n:,} document{'s' * (n != 1)}"

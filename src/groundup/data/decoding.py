@@ -211,6 +211,9 @@ def _strict(
                 f"not {encoding} ({why}): byte {position - pending + error.start:,} is "
                 f"0x{error.object[error.start]:02x}; give the encoding it was written in",
             ) from None
+        except UnicodeError as error:  # utf-16 and utf-32 without the mark that tells the order of their bytes
+            way_out = f"give {encoding}-le or {encoding}-be, or the encoding it was written in"
+            raise Unreadable(source, f"not {encoding} ({why}): {error}; {way_out}") from None
         position += len(block)
         if text:
             yield text.removeprefix("\ufeff") if is_first else text

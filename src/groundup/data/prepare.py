@@ -23,6 +23,7 @@ from groundup.data.foreign_tokens import are_token_files, prepare_token_files
 from groundup.data.formats.rows import listed
 from groundup.data.processes import prepare_by_processes
 from groundup.data.reading import Reading
+from groundup.data.remarks import counted
 from groundup.data.sources import Paths, Source, described, hash_sources
 from groundup.data.split import DEFAULT_FRACTION, DEFAULT_MOST_BYTES, check_fraction, sided_pieces, survey
 from groundup.data.store import MANIFEST, SPLITS, TokenStore, token_dtype
@@ -180,7 +181,7 @@ def _settings(reading: Reading, validation_fraction: float | None, seed: int, to
 
 def _told(prepared: TokenStore, began: float | None, reporter: Reporter) -> TokenStore:
     for what, count in prepared.manifest["remarks"].items():
-        reporter.warn(f"{count:,} {what}")
+        reporter.warn(counted(count, what))
     took = "" if began is None else f", in {time.perf_counter() - began:.1f} s"
     reporter.say(f"{prepared.folder}: {store_counts(prepared)}{took}")
     return prepared

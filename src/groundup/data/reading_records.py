@@ -15,7 +15,7 @@ from groundup.core.errors import GroundupError, unknown_name
 from groundup.data.formats.rows import NumberedRow, Row, listed
 from groundup.data.reading import ROW_READERS, Reading, documents_of, read_rows
 from groundup.data.records import KINDS, Record
-from groundup.data.remarks import Remarks, Unreadable
+from groundup.data.remarks import Remarks, Unreadable, counted
 from groundup.data.shapes.base import Rejected, Shape
 from groundup.data.shapes.table import SHAPES, shape_of
 from groundup.data.sources import Paths, Source
@@ -125,7 +125,7 @@ class Records:
         if self.n_rejected > 5:
             lines.append(f"... and {self.n_rejected - 5:,} more")
         notes = sorted(self.remarks.items())
-        return lines + [f"{count:,} {what}" for what, count in notes if not what.startswith("rows rejected")]
+        return lines + [counted(count, what) for what, count in notes if not what.startswith("rows rejected")]
 
     def _recognise(self, source: Source, rows: Iterator[NumberedRow]) -> tuple[Shape | None, Iterator[NumberedRow]]:
         begin: list[NumberedRow] = []

@@ -6,6 +6,7 @@ rows fills no memory. `Remarks` remembers the first hundred places too.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 
@@ -13,6 +14,7 @@ from groundup.core.errors import GroundupError
 
 MOST_PLACES = 100
 _FIRST = " (first: "
+_ONE, _SINGULAR = re.compile(r"\b(file|row|split|character)s\b"), r"\1"
 
 
 class Unreadable(GroundupError):
@@ -45,6 +47,16 @@ def count_first(remarks: Counter[str], what: str, place: object) -> None:
             remarks[known] += 1
             return
     remarks[f"{beginning}{place})"] = 1
+
+
+def documents(count: int) -> str:
+    """`1 document`, `2 documents`."""
+    return f"{count:,} document{'s' * (count != 1)}"
+
+
+def counted(count: int, what: str) -> str:
+    """A remark as people write it: `3 files left out`, but `1 file left out`."""
+    return f"{count:,} {_ONE.sub(_SINGULAR, what, count=1) if count == 1 else what}"
 
 
 def add_remarks(remarks: Counter[str], later: Mapping[str, int]) -> None:

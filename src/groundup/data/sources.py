@@ -358,6 +358,8 @@ def _suffix(name: str) -> str:
 
 
 def _similar(path: Path) -> str:
+    if path.is_symlink():
+        return f" (it is a link to {os.readlink(path)})"
     if not path.parent.is_dir():
         return f" (nor does the folder {path.parent})"
     guess = nearest(path.name, (entry.name for entry in path.parent.iterdir()))

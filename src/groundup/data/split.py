@@ -22,6 +22,7 @@ import numpy as np
 from groundup.core.errors import GroundupError
 from groundup.data.formats.text import HEAD_CHARACTERS
 from groundup.data.reading import Piece, Reading, read_pieces
+from groundup.data.remarks import counted
 from groundup.data.sources import Source
 from groundup.tokenization.special import SPECIAL_TOKENS
 
@@ -150,7 +151,7 @@ def decide(
     """The split that follows from what was counted in all `sources`."""
     n_documents, n_bytes = counts.n_documents, counts.n_bytes
     if n_documents == 0:
-        why = "; ".join(f"{count:,} {what}" for what, count in sorted(remarks.items()))
+        why = "; ".join(counted(count, what) for what, count in sorted(remarks.items()))
         raise GroundupError(f"{', '.join(map(str, sources[:3]))}: no text in there{f' ({why})' if why else ''}")
 
     budget = n_bytes * (DEFAULT_FRACTION if fraction is None else fraction)

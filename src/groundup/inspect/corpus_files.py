@@ -18,6 +18,7 @@ from groundup.core.errors import GroundupError, MissingExtraError
 from groundup.core.files import readable_bytes
 from groundup.data.reading_records import Records
 from groundup.data.records import Record
+from groundup.data.remarks import counted
 from groundup.inspect.page import printable
 from groundup.inspect.terminal import terminal_table
 
@@ -102,7 +103,7 @@ def corpus_terminal(looks: list[FileLook], records: Records) -> Group:
     if n_rejected > _MOST_NOTES:
         parts.append(_note("", f"... and {n_rejected - _MOST_NOTES:,} more rows"))
     parts += [
-        _note("note", f"{count:,} {what}")
+        _note("note", counted(count, what))
         for what, count in sorted(records.remarks.items())
         if not what.startswith(("rows rejected", "files left out"))
     ]

@@ -37,6 +37,7 @@ from groundup.models.layers.textbook import (
 )
 
 _MOST_WORDS = 24
+_LARGEST = 256
 _MOST_IN_FULL = 6  # words whose numbers fit a terminal with four digits
 _SHOWN = 5  # mechanisms that the terminal shows unasked: the next has the numbers of the last of them
 # Seeds of the book: its first version's weights and dropped weights, and its second version's.
@@ -85,9 +86,11 @@ def example_of(
 
     Without words it is the book's, whose vectors have 3. Raises GroundupError for sizes that make no example.
     """
-    sizes = {"d_in": d_in or 3, "d_head": d_head, "n_heads": n_heads, "window": window}
-    if small := [f"{name} {value}" for name, value in sizes.items() if value < 1]:
-        raise GroundupError(f"{', '.join(small)}: must be at least 1")
+    sizes = {"d_in": 3 if d_in is None else d_in, "d_head": d_head, "n_heads": n_heads, "window": window}
+    if wrong := [f"{name} {value}" for name, value in sizes.items() if not 1 <= value <= _LARGEST]:
+        raise GroundupError(f"{', '.join(wrong)}: must be at least 1, and at most {_LARGEST} to be looked at")
+    if not 0 <= seed < 2**63:
+        raise GroundupError(f"seed {seed} must be at least 0 and below 2^63")
     if not 0 <= dropout < 1:
         raise GroundupError(f"dropout {dropout:g} must be at least 0 and below 1")
     if not words:

@@ -25,6 +25,7 @@ from groundup.models.layers.alibi import alibi_slopes
 from groundup.models.layers.position import Rotary, check_pairs, sinusoids
 
 _MOST_POSITIONS = 4096
+_WIDEST = 16384
 _DRAWN = 64  # rows of a table of positions that are drawn
 
 
@@ -42,9 +43,9 @@ class Positions:
         """Raise GroundupError for sizes that cannot be shown."""
         if not 2 <= self.n_positions <= _MOST_POSITIONS:
             raise GroundupError(f"{self.n_positions} positions; give 2 to {_MOST_POSITIONS}")
-        for name in ("d_model", "d_head", "n_heads", "rope_theta"):
-            if getattr(self, name) <= 0:
-                raise GroundupError(f"{name} {getattr(self, name):g} must be above zero")
+        for name, most in (("d_model", _WIDEST), ("d_head", _WIDEST), ("n_heads", _WIDEST), ("rope_theta", 1e30)):
+            if not 0 < (value := getattr(self, name)) <= most:  # as no `nan` is
+                raise GroundupError(f"{name} {value:g} must be above zero and at most {most:g}")
         try:
             check_pairs(self.d_head)
         except ValueError as error:

@@ -100,8 +100,10 @@ class PretrainConfig(Config):
     epochs: Positive | None = Field(default=None, description="Passes over the training text.")
 
     # --- one step
-    batch_size: Count | None = Field(default=None, description="Windows in a step.")
-    micro_batch_size: Count | None = Field(default=None, description="Windows computed at once; gradients accumulate.")
+    batch_size: Annotated[Count, Field(le=2**20)] | None = Field(default=None, description="Windows in a step.")
+    micro_batch_size: Annotated[Count, Field(le=2**20)] | None = Field(
+        default=None, description="Windows computed at once; gradients accumulate."
+    )
     stride: Count | None = Field(
         default=None, description="Tokens between the starts of windows; the context length if left out."
     )
@@ -138,7 +140,9 @@ class PretrainConfig(Config):
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="Arithmetic; auto times both.")
     compile: Literal["auto", "on", "off"] = Field(default="auto", description="torch.compile; auto: when it pays.")
-    threads: Count | None = Field(default=None, description="CPU threads; all cores if left out.")
+    threads: Annotated[Count, Field(le=1024)] | None = Field(
+        default=None, description="CPU threads; all cores if left out."
+    )
 
     # --- watching
     evaluations: Annotated[int, Field(ge=1)] = Field(default=10, description="Evaluations over the run.")

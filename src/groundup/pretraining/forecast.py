@@ -50,11 +50,19 @@ class Difficulty:
         """What counting reaches after so many distinct tokens: between anchors by interpolation, beyond by slowing down.
 
         Losses are straight lines between anchors over log(n_tokens). Past the last anchor the slope goes on shrinking by the
-        factor it last shrank by, as it does on every text we looked at.
+        factor it last shrank by, as it does on every text we looked at. Less text than the first anchor's is never
+        foretold better, whatever the line says that goes through the first two.
         """
         x = [math.log(anchor.n_tokens) for anchor in self.anchors]
         by_order = zip(*(anchor.losses for anchor in self.anchors), strict=True)
-        return Anchor(round(n_tokens), tuple(_interpolate(math.log(n_tokens), x, list(y)) for y in by_order))
+        losses = (
+            max(
+                _interpolate(math.log(n_tokens), x, list(y)),
+                y[0] if n_tokens < self.anchors[0].n_tokens else LOWEST_LOSS,
+            )
+            for y in by_order
+        )
+        return Anchor(round(n_tokens), tuple(losses))
 
 
 # The law: log(loss) is a weighted sum of `features`. Weights by `python benchmarks/forecast_fit.py fit`, from the runs in
@@ -73,8 +81,12 @@ REPEATS_WORTH = 15.0  # Muennighoff et al. 2023, section 6 (R*_D = 15.4): repeat
 
 
 def forecast_loss(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) -> float:
-    """The loss (nats a token, on the validation text) of a model trained on so many tokens with the default recipe."""
-    return math.exp(sum(LAW[name] * value for name, value in features(difficulty, matrix_parameters, n_tokens).items()))
+    """The loss (nats a token, on the validation text) of a model trained on so many tokens with the default recipe.
+
+    At most that of a model that was not trained, which finds all tokens equally likely.
+    """
+    weighed = sum(LAW[name] * value for name, value in features(difficulty, matrix_parameters, n_tokens).items())
+    return min(math.exp(weighed), math.log(difficulty.vocab_size))
 
 
 def features(difficulty: Difficulty, matrix_parameters: int, n_tokens: float) -> dict[str, float]:

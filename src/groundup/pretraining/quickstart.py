@@ -10,6 +10,7 @@ from pathlib import Path
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
 from groundup.core.runs import RunFolder
+from groundup.pretraining.config import PretrainConfig
 from groundup.pretraining.pretrain import PretrainResult, pretrain, resume
 from groundup.pretraining.quickstart_text import write_quickstart_text
 
@@ -33,9 +34,12 @@ def quickstart(
             )
         result = resume(out, reporter=reporter)
     else:
+        length = SECONDS if time is None else PretrainConfig.build({"time": time}, source="quickstart").time
+        if RunFolder(out).config.is_file():
+            raise GroundupError(f"{out} holds another run; choose another --out")
         reporter.say("text        the documentation this Python carries (pydoc topics and docstrings)")
         write_quickstart_text(text)
-        result = pretrain(text, out=out, time=time or SECONDS, sample_prompt=PROMPT, reporter=reporter)
+        result = pretrain(text, out=out, time=length, sample_prompt=PROMPT, reporter=reporter)
     if not result.interrupted:
         _show_samples(RunFolder.open(out), reporter)
     return result

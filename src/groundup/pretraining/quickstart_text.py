@@ -65,10 +65,14 @@ def write_quickstart_text(folder: str | Path) -> QuickstartText:
     """Write the documentation of the running Python into `folder`, one `.txt` file a document, and say what was found.
 
     Files are named `topics/NAME.txt` and `library/MODULE.txt`. What a slimmed-down Python lacks (some distributions
-    leave out `pydoc_data` or ship the library compiled only) is counted and named in the summary. Raises
-    `GroundupError` when there is no text at all.
+    leave out `pydoc_data` or ship the library compiled only) is counted and named in the summary. A folder written
+    here before is replaced. Raises `GroundupError` when there is no text at all, and when `folder` holds anything else.
     """
     folder = Path(folder)
+    if not _may_be_replaced(folder):
+        raise GroundupError(
+            f"{folder} holds other files, which the text would replace; choose an empty or a new folder"
+        )
     topics = manual_topics()
     library = Path(sysconfig.get_path("stdlib"))
     modules: dict[str, str] = {}
@@ -98,6 +102,15 @@ def write_quickstart_text(folder: str | Path) -> QuickstartText:
         ("the sources of the standard library",) if not modules else ()
     )
     return QuickstartText(folder, len(topics), len(modules), n_bytes, n_unreadable, missing)
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    """Whether there is nothing in `folder` but text as it is written here."""
+    if not folder.is_dir():
+        return True
+    parts = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name in ("topics", "library")]
+    inside = [entry for part in parts for entry in part.iterdir()]
+    return len(parts) == len(list(folder.iterdir())) and all(entry.suffix == ".txt" for entry in inside)
 
 
 def manual_topics() -> dict[str, str]:

@@ -210,7 +210,7 @@ def _saved_bytes(model: LanguageModel, batches: TrainingBatches) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # a saved output as it is would hold the graph that holds it, for good
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         loss = next_token_loss(model, batches(0)[0].to(next(model.parameters()).device))

@@ -362,6 +362,12 @@ class Tokenizer:
         return self._vocabulary.get(token["content"] if isinstance(token, dict) else token)
 
 
+def check_place(folder: str | Path) -> None:
+    """Refuse to write a vocabulary into a model folder, whose weights are for the one that lies there."""
+    if (Path(folder) / "config.json").exists():
+        raise GroundupError(f"{folder} holds a model, whose tokenizer this one would replace; choose another folder")
+
+
 def _checked(text: str) -> str:
     if not text.isascii():
         try:

@@ -21,6 +21,9 @@ from groundup.tokenization.algorithms.bpe import MOST_UNSPLIT_CHARACTERS
 from groundup.tokenization.patterns import PATTERNS
 from groundup.tokenization.tokenizer import Tokenizer
 
+# The trainers set room for the whole vocabulary aside before they count, and end the process where there is none.
+MOST_TOKENS = 10_000_000
+
 
 def train_tokenizer(
     texts: Iterable[str],
@@ -47,6 +50,8 @@ def train_tokenizer(
     Raises `GroundupError` on an unknown algorithm or pattern, a setting that the algorithm does not have, on empty text,
     and on a vocabulary larger than the text can fill or too small for what it must hold.
     """
+    if not 0 < vocab_size <= MOST_TOKENS:
+        raise GroundupError(f"vocab_size {vocab_size} must be between 1 and {MOST_TOKENS:,}; 8k to 200k are usual")
     module = find_algorithm(algorithm)
     asked = {
         "pattern": pattern,
@@ -97,6 +102,8 @@ def _settings(algorithm: str, module: ModuleType, asked: dict[str, Any]) -> dict
         raise unknown_name("pre-splitting pattern", settings["pattern"], PATTERNS)
     if settings.get("pattern") == "none" and algorithm == "unigram":
         raise GroundupError("pattern='none' is for bpe; unigram weighs all substrings of a word, so it needs words")
-    if settings.get("min_frequency", 1) < 1:
-        raise GroundupError(f"min_frequency {settings['min_frequency']} must be 1 or more")
+    if not 1 <= settings.get("min_frequency", 1) < 2**63:
+        raise GroundupError(
+            f"min_frequency {settings['min_frequency']} must be 1 or more, and a count that can be reached"
+        )
     return settings

@@ -353,3 +353,13 @@ def test_files_are_read_as_the_settings_say(tmp_path):
     assert numbers["unreadable"] == {}
     with pytest.raises(GroundupError, match="nothing could be read"):
         clean(tmp_path / "rows.jsonl", tmp_path / "none", map={"text": "bodi"}, n_workers=1)
+
+
+def test_all_missing_libraries_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.setattr(clean_module, "find_spec", lambda name: None if name != "ftfy" else object())
+    with pytest.raises(GroundupError, match=r"pip install py3langid phonenumbers rensa \(the extra groundup\[clean\]"):
+        inspect_corpus(tmp_path)
+    with pytest.raises(GroundupError, match=r"pip install phonenumbers \("):
+        clean(tmp_path / "a.txt", tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]

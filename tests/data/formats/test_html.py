@@ -105,6 +105,6 @@ def test_without_the_library_even_a_folder_says_so(tmp_path: Path, monkeypatch) 
     monkeypatch.setitem(sys.modules, "trafilatura", None)
     (tmp_path / "a.html").write_text("<p>x")
     with pytest.raises(
-        GroundupError, match=r"pip install trafilatura lxml_html_clean .the extra groundup.formats. has it"
+        GroundupError, match=r"pip install trafilatura lxml_html_clean .the extra groundup.formats. has them"
     ):
         text_of(tmp_path)

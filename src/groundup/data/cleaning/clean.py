@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
 
 from groundup.core.device import n_cores
-from groundup.core.errors import GroundupError
+from groundup.core.errors import GroundupError, missing_extra
 from groundup.core.files import (
     folder_written_atomically,
     read_json,
@@ -41,6 +42,7 @@ from groundup.data.cleaning.shards import ShardWriter
 from groundup.data.cleaning.survey import NEEDS, Survey, survey
 from groundup.data.cleaning.together import Comparison, Item
 from groundup.data.cleaning.workers import judged
+from groundup.data.remarks import documents
 from groundup.data.sources import Paths, Source, hash_sources
 from groundup.data.split import utf8_bytes
 
@@ -52,7 +54,8 @@ INSPECTED = tuple(group for group in GROUPS if group not in ("substrings", "bloc
 
 _LONGEST_WORD = 40  # characters
 _SMALL = 4_000_000  # bytes; starting workers would take longer
-_LIBRARIES = ("ftfy", "py3langid", "phonenumbers", "rensa")
+# Library -> the group of rules that needs it; None: all do, since excerpts are shown without personal data.
+_LIBRARIES = {"ftfy": "repair", "py3langid": "language", "phonenumbers": None, "rensa": "near"}
 
 Numbers = dict[str, Any]
 
@@ -149,7 +152,18 @@ def clean(
 
 def _checked(config: CleanConfig | None, settings: dict[str, Any]) -> CleanConfig:
     """The configuration with `settings` put in, checked as a whole."""
-    return CleanConfig.build((config.model_dump() if config is not None else {}) | settings)
+    checked = CleanConfig.build((config.model_dump() if config is not None else {}) | settings)
+    _check_libraries(checked.groups)
+    return checked
+
+
+def _check_libraries(groups: frozenset[str]) -> None:
+    """Name all that is missing at once: one after the other they would take as many attempts."""
+    missing = [
+        name for name, group in _LIBRARIES.items() if (group is None or group in groups) and find_spec(name) is None
+    ]
+    if missing:
+        raise missing_extra(" ".join(missing), "clean", "looking at text with these rules")
 
 
 class _Work:
@@ -353,7 +367,7 @@ def _clear_leftovers(out: Path) -> None:
 def summary(numbers: Numbers) -> str:
     """One line: documents and bytes, how many were kept or named by a rule."""
     kept, flagged = numbers["kept"], numbers["flagged"]
-    total = f"{numbers['n_documents']:,} documents, {readable_bytes(numbers['n_bytes'])}"
+    total = f"{documents(numbers['n_documents'])}, {readable_bytes(numbers['n_bytes'])}"
     if numbers["command"] == "inspect":
         return f"{total}; {flagged['documents']:,} of them break a rule"
     return f"{total}; kept {kept['documents']:,} ({readable_bytes(kept['bytes'])}), removed {flagged['documents']:,}"

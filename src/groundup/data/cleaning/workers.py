@@ -86,7 +86,7 @@ class _Judging:
 def _serve() -> None:
     """What a worker does: read the order, then judge a batch for every line until there are no more."""
     asked = questions()
-    order: dict[str, Any] = next(asked)
+    order: dict[str, Any] = next(asked, {})  # none when whoever asks was stopped before asking: nothing follows then
     judge = None
     for texts in asked:
         try:

@@ -5,9 +5,15 @@ of bfloat16 are read for every token. Rounding a row this way moves a weight by 
 per-channel, weight-only quantisation: Jacob et al. 2018, section 2.1; Dettmers et al. 2022, "LLM.int8()", section 2.1
 calls it row-wise absmax). The product is torch's own kernel; for many rows at once (a prompt), where arithmetic rules
 and that kernel is slow, the weights are widened for the moment.
+
+A frozen map in 8 bits also hands gradients back to its input, so that adapters can be trained on it (Dettmers et al. 2023,
+"QLoRA", section 3). Both passes widen the weights anew: kept in between, the wide copies of all layers would take more
+memory than the 8 bits had saved.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +28,7 @@ GRAIN = 16
 
 
 class Int8Linear(nn.Module):
-    """`x @ weight.T + bias` with weight [out, in] in 8 bits; made from a linear map, for inference only."""
+    """`x @ weight.T + bias` with weight [out, in] in 8 bits; made from a linear map, and frozen."""
 
     weight: Tensor
     scale: Tensor
@@ -37,13 +43,34 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        if rows.shape[0] <= MOST_ROWS and rows.is_cpu:
+        if torch.is_grad_enabled() and rows.requires_grad:
+            out = _Widened.apply(rows, self.weight, self.scale)
+        elif rows.shape[0] <= MOST_ROWS and rows.is_cpu:
             out = torch._weight_int8pack_mm(rows, self.weight, self.scale.to(x.dtype))
         else:
-            out = F.linear(rows, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+            out = widened_product(rows, self.weight, self.scale)
         if self.bias is not None:
             out = out + self.bias.to(x.dtype)
         return out.view(*x.shape[:-1], -1)
+
+
+def widened_product(rows_NI: Tensor, weight_OI: Tensor, scale_O: Tensor) -> Tensor:
+    """`x @ (weight * scale).T` [N, O] in the dtype of x, by a wide copy of the weight that is let go at once."""
+    return F.linear(rows_NI, weight_OI.to(rows_NI.dtype)) * scale_O.to(rows_NI.dtype)
+
+
+class _Widened(torch.autograd.Function):
+    """The same with a gradient for x, which widens the weight again."""
+
+    @staticmethod
+    def forward(ctx: Any, rows_NI: Tensor, weight_OI: Tensor, scale_O: Tensor) -> Tensor:
+        ctx.save_for_backward(weight_OI, scale_O)
+        return widened_product(rows_NI, weight_OI, scale_O)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (weight_OI, scale_O), d_out_NO = ctx.saved_tensors, grad_outputs[0]
+        return (d_out_NO * scale_O.to(d_out_NO.dtype)) @ weight_OI.to(d_out_NO.dtype), None, None
 
 
 def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from groundup.tokenization.imports.sentencepiece_model import sentencepiece_desc
 from groundup.tokenization.imports.tiktoken_ranks import looks_like_ranks, ranks_description
 from groundup.tokenization.imports.vocabulary_files import gpt2_description, wordpiece_description
 from groundup.tokenization.settings_files import settings_beside
-from groundup.tokenization.tokenizer import Tokenizer
+from groundup.tokenization.tokenizer import Tokenizer, check_place
 
 IMPORTABLE = (
     "tiktoken ranks (.tiktoken), SentencePiece (.model), tokenizer.json, BERT's vocab.txt, "
@@ -84,6 +84,8 @@ def import_tokenizer(
     says of a `vocab.txt` whether it is uncased; None takes what its tokens show, and says so. Raises `GroundupError` when
     the file is none of these kinds, needs something it does not have, or cannot be imported exactly.
     """
+    if out is not None:
+        check_place(out)
     path = Path(file)
     data = _content(path)
     expected: Callable[[str], list[int]] | None = None

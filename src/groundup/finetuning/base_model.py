@@ -1,0 +1,152 @@
+"""The model that is tuned: opened, made trainable in part or whole, written as what it is.
+
+The one idea: what was tuned is what is written. A whole model becomes a model folder; an adapter becomes an adapter's folder
+(PEFT's), and its base stays where it is. A run on an adapter's folder goes on with that adapter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from groundup.adapters.config import AdapterConfig
+from groundup.adapters.lora import adapter_parameters, add_adapter, count_parameters
+from groundup.checkpoints.adapter_base import find_base
+from groundup.checkpoints.adapter_folder import read_adapter, save_adapter
+from groundup.checkpoints.model_folder import is_adapter_folder, load_model, resolve_model, save_model, verify_model
+from groundup.core.errors import GroundupError
+from groundup.core.files import sha256_of
+from groundup.core.progress import Reporter
+from groundup.finetuning.config import FinetuneConfig
+from groundup.models.base import LanguageModel
+from groundup.tokenization.tokenizer import Tokenizer
+from groundup.training.objectives import Objective, TrainedModel, TrainingBatch
+from groundup.training.precision import choose_dtype
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model as a method gets it: in fp32, what is trained requires gradients, all else is frozen."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    place: Path  # what was opened
+    adapter_base: Path | None  # where the base of the tuned adapter lies; None when the whole model is tuned
+    adapter: AdapterConfig | None  # of an adapter that begins here
+    sha256: str  # of the files that were opened
+
+    @property
+    def has_adapter(self) -> bool:
+        return self.adapter_base is not None
+
+    def facts(self) -> dict[str, str]:
+        """What the report says of the model."""
+        trainable, total = count_parameters(self.model)
+        facts = {
+            "architecture": self.model.config.architecture,
+            "started from": str(self.place),
+            "parameters": f"{total:,}, of them trained {trainable:,} ({trainable / total:.2%})",
+        }
+        if self.adapter is not None:
+            facts["adapter"] = self.adapter.describe()
+        elif self.has_adapter:
+            facts["adapter"] = f"goes on with that of {self.place}"
+        return facts
+
+    def save(self, folder: Path, card: str | None = None) -> None:
+        """Write what was tuned: the model folder, or the adapter's."""
+        if self.adapter_base is not None:
+            save_adapter(folder, self.model, self.tokenizer, base=self.adapter_base, card=card)
+        else:
+            save_model(folder, self.model, self.tokenizer, card=card)
+
+    def verify(self, folder: Path, tokens: Tensor) -> float:
+        """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T]."""
+        return verify_model(folder, self.model, tokens, dtype=self.model.token_embedding.weight.dtype)
+
+
+def open_base(config: FinetuneConfig, device: str = "cpu") -> Base:
+    """Open `config.model`, with a new adapter when `config.lora` asks for one.
+
+    Raises GroundupError when the model cannot be opened, or is an adapter that another should go upon.
+    """
+    place = resolve_model(config.model)
+    on_adapter = is_adapter_folder(place)
+    if on_adapter and config.lora is not None:
+        raise GroundupError(
+            f"{config.model} is an adapter, and --lora asks for another upon it; leave --lora out to go on with that adapter, "
+            "or merge it first (groundup adapter merge)"
+        )
+    model, tokenizer = load_model(place, dtype=torch.float32, device=device)
+    adapter = None
+    if on_adapter:
+        adapter_base: Path | None = find_base(read_adapter(place))
+        for parameter in adapter_parameters(model).values():
+            parameter.requires_grad_(True)
+    elif config.lora is not None:
+        adapter_base, adapter = place, AdapterConfig.parse(config.lora)
+        add_adapter(model, adapter, seed=config.seed)
+    else:
+        adapter_base = None
+        model.requires_grad_(True)
+    return Base(model, tokenizer, place, adapter_base, adapter, _hash_of(place))
+
+
+def settle_precision(
+    config: FinetuneConfig,
+    base: Base,
+    objective: Objective,
+    batch: TrainingBatch,
+    reporter: Reporter,
+    model: TrainedModel | None = None,
+) -> str:
+    """Set what the model computes in, as asked or by timing both; gives its name.
+
+    `model` is what is trained where that is more than the base's model (a classifier upon it). Matrices frozen under an
+    adapter are then kept in that precision too: nothing adds to them and nobody writes them, so they need no more.
+    """
+    model = model or base.model
+    if config.precision == "auto":
+        choice = choose_dtype(model, objective, batch)
+        reporter.say(choice.reason)
+        model.compute_dtype = choice.value
+    else:
+        model.compute_dtype = DTYPES[config.precision]
+    if base.has_adapter:
+        keep_frozen_in(model.parameters(), model.compute_dtype)
+    return next(name for name, dtype in DTYPES.items() if dtype == model.compute_dtype)
+
+
+def keep_frozen_in(parameters: Iterable[nn.Parameter], dtype: torch.dtype) -> None:
+    """Keep the frozen matrices among some parameters in a dtype; vectors stay, they are small and norms want them exact."""
+    for parameter in parameters:
+        if not parameter.requires_grad and parameter.ndim >= 2:
+            parameter.data = parameter.data.to(dtype)
+
+
+def _hash_of(place: Path) -> str:
+    """SHA-256 of the files that hold a model's numbers and settings."""
+    files = [place] if place.is_file() else sorted(f for f in place.iterdir() if f.suffix in (".json", ".safetensors"))
+    return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
+
+
+def held_out(n_rows: int, share: float, key: Callable[[int], str], seed: int) -> list[bool]:
+    """Which of `n_rows` rows are for validation: the share of them whose keyed hash is smallest.
+
+    Rows of equal key fall on one side, whatever their order; so a copy of a training row never validates.
+    """
+    digests = [hashlib.sha256(f"{seed} {key(row)}".encode("utf-8", "surrogatepass")).digest() for row in range(n_rows)]
+    wanted = round(n_rows * share)
+    chosen: set[bytes] = set()
+    for n_taken, digest in enumerate(sorted(digests)):
+        if n_taken >= wanted and digest not in chosen:
+            break
+        chosen.add(digest)
+    return [digest in chosen for digest in digests]
