@@ -34,15 +34,17 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
+    from groundup.finetuning.review import review
+    from groundup.finetuning.run import finetune
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
     from groundup.pretraining.comparison import compare_architectures
     from groundup.pretraining.extend import extend_vocabulary
     from groundup.pretraining.pretrain import pretrain, resume
     from groundup.pretraining.preview import plan
-    from groundup.pretraining.quickstart import quickstart
     from groundup.tokenization.imports.files import import_tokenizer
     from groundup.tokenization.tokenizer import Tokenizer
+    from groundup.tour import quickstart
 
 __version__ = "0.1.0"
 
@@ -63,6 +65,7 @@ _HOME = {
     "compare_tokenizers": "inspect.tokenizer_comparison",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
+    "finetune": "finetuning.run",
     "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
@@ -72,11 +75,12 @@ _HOME = {
     "prepare": "data.prepare",
     "prepare_on_cluster": "data.prepare",
     "pretrain": "pretraining.pretrain",
-    "quickstart": "pretraining.quickstart",
+    "quickstart": "tour",
     "read_documents": "data.reading",
     "read_records": "data.reading_records",
     "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
+    "review": "finetuning.review",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
 }
@@ -98,6 +102,7 @@ __all__ = [
     "compare_tokenizers",
     "export_gguf",
     "extend_vocabulary",
+    "finetune",
     "import_model",
     "import_tokenizer",
     "inspect_corpus",
@@ -112,6 +117,7 @@ __all__ = [
     "read_records",
     "repeated_spans",
     "resume",
+    "review",
     "train_tokenizer",
     "verify_with_transformers",
 ]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import PATH, config_options, given
 from groundup.generation.settings import SamplingSettings
 
 
 @click.command(short_help="Let a model answer the questions of a file, and measure the answers.")
 @click.argument("model")
 @click.argument("questions")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder for answers.jsonl and answers.html."
-)
+@click.option("--out", required=True, type=PATH, help="Folder for answers.jsonl and answers.html.")
 @click.option("--against", help="Another model, which answers the same questions.")
 @click.option("--limit", type=click.IntRange(min=1), help="Ask this many questions at most.")
 @click.option("--template", help="Chat template of a model without one: chatml, alpaca, llama3, phi or a .jinja file.")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import config_from, config_options
+from groundup.cli._options import PATH, config_from, config_options
 from groundup.cli._reading import map_option
 from groundup.finetuning.instruct_data import InstructConfig
 
@@ -14,10 +12,8 @@ from groundup.finetuning.instruct_data import InstructConfig
 @click.command(short_help="Teach a model to answer, from conversations.")
 @click.argument("model")
 @click.argument("data", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to make.")
-@click.option(
-    "--config", "config_file", type=click.Path(path_type=Path), help="YAML file of settings; flags win over it."
-)
+@click.option("--out", required=True, type=PATH, help="Run folder to make.")
+@click.option("--config", "config_file", type=PATH, help="YAML file of settings; flags win over it.")
 @config_options(InstructConfig, skip=("method", "model", "data", "map"))
 @map_option
 def command(model, data, out, config_file, **settings) -> None:

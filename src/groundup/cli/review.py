@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import PATH, config_options, given
 from groundup.generation.settings import SamplingSettings
 
 
 @click.command(short_help="Make a page to review answers by hand; it gives a file of preferences.")
 @click.argument("place")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The page to write, as review.html.")
+@click.option("--out", required=True, type=PATH, help="The page to write, as review.html.")
 @click.option("--questions", help="File of conversations: PLACE is a model, and answers them anew.")
 @click.option("--answers", type=click.IntRange(min=1), help="Answers to draw for each question; 2 if left out.")
 @click.option("--limit", type=click.IntRange(min=1), help="This many prompts at most.")

@@ -27,15 +27,13 @@ from groundup.core.progress import Reporter
 from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSummary
 from groundup.data.batches import TrainingBatches
 from groundup.data.examples import Examples, PackedExamples
-from groundup.finetuning.base_model import Base, open_base, save_tuned, verify_tuned
+from groundup.finetuning.base_model import Base, open_base, settle_precision
 from groundup.finetuning.instruct_data import LONGEST_CONTEXT, InstructConfig, collect, tokenizer_and_context
 from groundup.finetuning.instruct_watching import Watcher
 from groundup.finetuning.run import Tuning
-from groundup.models import LanguageModel
 from groundup.tokenization.tokenizer import Tokenizer
 from groundup.training.distributed import Ranks
 from groundup.training.objectives import next_token_loss
-from groundup.training.precision import choose_dtype
 
 Config = InstructConfig
 __all__ = ["Config", "collect", "learning_rate", "prepare"]
@@ -50,7 +48,7 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
     train, held_out = (Examples.open(data / side) for side in ("train", "validation"))
     tokenizer, _ = tokenizer_and_context(config.model)
     config = _with_token_rows(config, tokenizer)
-    base = open_base(config, ranks, reporter)
+    base = open_base(config, ranks.device)
     template = find_template(config.template, base.tokenizer)
     base = replace(base, tokenizer=base.tokenizer.with_chat_template(template.source))
     renderer = Renderer(base.tokenizer, template)
@@ -69,10 +67,11 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
-    config, precision = _with_precision(config, base.model, batches)
     if ranks.is_main and not run.plan.exists():
-        for line in (*_reasons(config, train, rows), precision):
+        for line in _reasons(config, train, rows):
             reporter.say(line)
+    precision = settle_precision(config, base, next_token_loss, batches(0)[0], reporter)
+    config = InstructConfig.build(config.model_dump() | {"precision": precision}, source="the resolved settings")
     watcher = Watcher(config, base, run, PackedExamples(held_out, config.context_length), reporter)
     if ranks.is_main:
         watcher.note_answers_before()
@@ -84,11 +83,11 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
         objective=next_token_loss,
         steps_per_epoch=batches.steps_per_epoch,
         look=watcher.look,
-        save=lambda folder: save_tuned(folder, base),
-        verify=lambda folder: verify_tuned(folder, base, torch.from_numpy(rows.rows(np.arange(1))[0])),
+        save=base.save,
+        verify=lambda folder: base.verify(folder, torch.from_numpy(rows.rows(np.arange(1))[0])),
         finish=watcher.finish,
         n_parameters=base.model.config.n_parameters(),
-        facts=base.facts | {"template": template.name},
+        facts=base.facts() | {"chat template": template.name},
         data=DataSummary(
             sources=tuple(SourceSummary(path) for path in read_json(data / "split.json")["sources"]),
             splits={
@@ -98,7 +97,7 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
             note="Conversations; only the assistant's answers are learned, with their end of turn.",
         ),
         next_commands=_next_commands(run.path),
-        hashes={"model": base.fingerprint, "data": _key(train, held_out)},
+        hashes={"model": base.sha256, "data": _key(train, held_out)},
     )
 
 
@@ -167,20 +166,6 @@ def learning_rate(n_parameters: int, *, lora: bool) -> float:
     """
     full = min(1e-3, 2e-5 * (7e9 / n_parameters) ** 0.5)
     return float(f"{min(2e-3, 10 * full) if lora else full:.2g}")
-
-
-def _with_precision(
-    config: InstructConfig, model: LanguageModel, batches: TrainingBatches
-) -> tuple[InstructConfig, str]:
-    """The arithmetic, timed where it is `auto`, and a line about it; the model computes in it from here on."""
-    if config.precision == "auto":
-        chosen = choose_dtype(model, next_token_loss, batches(0)[0])
-        value, reason = ("bf16" if chosen.value == torch.bfloat16 else "fp32"), chosen.reason
-        config = config.model_copy(update={"precision": value})
-    else:
-        reason = f"{config.precision}: asked for"
-    model.compute_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    return config, f"arithmetic  {reason}"
 
 
 def _reasons(config: InstructConfig, train: Examples, rows: PackedExamples) -> list[str]:
