@@ -158,7 +158,8 @@ def read_answers(path: str | Path) -> list[dict[str, Any]]:
             f"{path} is missing: `groundup finetune instruct` and `groundup eval answers` write it into their folders"
         )
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # people's text may hold other line ends
+    for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except ValueError:

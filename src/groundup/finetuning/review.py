@@ -57,5 +57,5 @@ def review(
             for n_drawn in range(n)
         }
         rows = answer_rows(kept, drawn)
-    write_atomically(out, review_html(rows, f"Answers of {place}"))
+    write_atomically(out, review_html(rows, f"Answers of {Path(place).name or place}"))
     return Path(out)

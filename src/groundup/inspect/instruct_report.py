@@ -31,7 +31,7 @@ def _answers(run: RunFolder) -> str:
     rows, figures = run.path / "answers.jsonl", run.path / "answers.json"
     if not rows.is_file() or not figures.is_file():
         return ""
-    lines = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in rows.read_text(encoding="utf-8").split("\n")[:-1]]
     return figures_html(read_json(figures)) + pairs_html(lines, most=8)
 
 
