@@ -120,6 +120,19 @@ def test_a_file_that_cannot_be_read(capsys, tmp_path: Path, name: str, content: 
     assert not (tmp_path / "tok").exists()
 
 
+def test_files_that_cannot_be_read_at_all_are_an_error_of_reading(capsys, tmp_path: Path):
+    (tmp_path / "list.jsonl").write_text("[1, 2]\n3\n")
+    assert "none of this could be read" in fails(capsys, "data", "read", tmp_path / "list.jsonl")
+
+
+def test_weights_that_are_no_numbers_are_not_the_machines_fault(capsys, run: Path, tmp_path: Path):
+    flags = [word for word in TINY_FLAGS if word not in ("--vocab-size", "300")]
+    said = fails(
+        capsys, "pretrain", run / "data", "--out", tmp_path / "run", "--steps", 2, "--weight-decay", 1e30, *flags
+    )
+    assert "not numbers" in said and "weight decay" in said
+
+
 def test_a_corpus_shorter_than_one_window(capsys, tmp_path: Path):
     path = tmp_path / "short.txt"
     path.write_text("Only a few words stand here.\n" * 4)
@@ -196,6 +209,17 @@ def test_a_quickstart_without_a_time_writes_nothing(capsys, tmp_path: Path, time
 def test_a_quickstart_leaves_another_run_alone(capsys, copy_of_run: Path):
     assert "holds another run" in fails(capsys, "quickstart", "--out", copy_of_run)
     assert not (copy_of_run / "text").exists()
+
+
+def test_an_interruption_is_told_and_no_traceback(capsys, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("groundup.core.device.doctor", stop)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "interrupted"
 
 
 def test_an_unknown_command_and_an_unknown_flag(capsys, text: Path):

@@ -1,4 +1,4 @@
-"""The model that is tuned: what is trained, what it is written as, and which rows validate."""
+"""The model that is tuned: what is trained, and what it is written as."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from groundup.checkpoints.model_folder import is_adapter_folder, save_model
 from groundup.core.errors import GroundupError
-from groundup.finetuning.base_model import held_out, keep_frozen_in, open_base
+from groundup.finetuning.base_model import keep_frozen_in, open_base
 from groundup.finetuning.config import FinetuneConfig
 from groundup.models import build_model, config_for_size
 from groundup.tokenization.training import train_tokenizer
@@ -66,16 +66,3 @@ def test_an_adapter_is_written_alone_and_gone_on_with(folder, tmp_path, dtype):
     assert again.adapter_base == folder
     with pytest.raises(GroundupError, match="is an adapter, and --lora asks for another"):
         open_base(config(tmp_path / "model", lora="r=4"))
-
-
-def test_a_share_of_the_rows_is_held_out_by_what_they_say():
-    rows = [f"row {number % 90}" for number in range(100)]  # ten of them twice
-    chosen = held_out(100, 0.2, rows.__getitem__, seed=0)
-    assert 20 <= sum(chosen) <= 24
-    assert {row for row, out in zip(rows, chosen, strict=True) if out}.isdisjoint(
-        row for row, out in zip(rows, chosen, strict=True) if not out
-    )
-    turned = held_out(100, 0.2, rows[::-1].__getitem__, seed=0)
-    assert turned[::-1] == chosen
-    assert held_out(100, 0.2, rows.__getitem__, seed=1) != chosen
-    assert not any(held_out(100, 0.0, rows.__getitem__, seed=0))

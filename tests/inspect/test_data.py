@@ -48,6 +48,14 @@ def test_a_packed_row_shows_each_piece_and_no_exercise_in_its_empty_room(split, 
         assert html.count('class="piece nothing"') == (labels == -100).sum()
 
 
+def test_what_is_not_listed_is_told(split, tokenizer):
+    rows = Windows(split, 32)
+    for n_rows, told in ((16, True), (32, False), (64, False)):
+        text = shown(windows_terminal(rows, tokenizer, 0, n_rows))
+        assert ("and so on, to position 31" in text) is told
+        assert ("and so on, to position 31" in row_html(rows, tokenizer, 0, n_rows)) is told
+
+
 def test_joined_documents_have_one_colour_and_kept_apart_ones_their_own(split, tokenizer):
     n = split.n_tokens - 1
     joined, apart = (row_html(Windows(split, n, document_mask=mask), tokenizer, 0, 5) for mask in (False, True))

@@ -13,6 +13,7 @@ from groundup.data.prepare import prepare
 from groundup.data.store import TokenStore
 from groundup.pretraining import planner
 from groundup.pretraining.config import PretrainConfig
+from groundup.pretraining.course import COMPILED_GAIN
 from groundup.pretraining.plan import Plan
 from groundup.pretraining.planner import plan
 from groundup.pretraining.rehearsal import Rehearsal
@@ -92,6 +93,7 @@ class Machine:
         self.rehearsed: list[int] = []
         self.n_rows: list[int] = []
         monkeypatch.setattr(planner, "rehearse", self.rehearse)
+        monkeypatch.setattr(planner, "compiled_gain", lambda *_: COMPILED_GAIN)
         monkeypatch.setattr(planner.time, "perf_counter", lambda: self.now)
 
     def rehearse(self, config, windows, settings, *, n_rows: int, **_) -> Rehearsal:

@@ -67,6 +67,36 @@ def test_compiling_is_decided_once_and_paid_from_the_time(
     assert not plan(store, settings(steps=2, **given)).compile
 
 
+def test_what_compiling_gains_is_measured_where_that_is_little_of_the_run(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch, machine_of, settings
+):
+    machine_of(1e9)
+    monkeypatch.setattr("groundup.training.precision.missing_for_compile", lambda device: None)
+    measured: list[tuple[int, int]] = []
+
+    def measure(gain: float):
+        def compiled_gain(config, rows, parts, n_rows, device, dtype, reporter) -> float:
+            measured.append((config.n_layers, n_rows))
+            return gain
+
+        monkeypatch.setattr(planner, "compiled_gain", compiled_gain)
+
+    given = {"size": "d3", "batch_size": 16}
+    plain = plan(store, settings(time=1000.0, compile="off", **given))
+    measure(1.5)
+    assert plan(store, settings(time=300.0, **given)).compile
+    assert not measured
+    fast = plan(store, settings(time=1000.0, **given))
+    assert measured == [(3, 16)]
+    assert fast.tokens_per_second == pytest.approx(1.5 * plain.tokens_per_second)
+    assert (fast.compile, fast.compile_reason) == (True, "compiled: a pass is 1.50 times as fast here")
+    measure(0.9)
+    slow = plan(store, settings(time=1000.0, **given))
+    assert (slow.compile, slow.compile_reason) == (False, "not compiled: a pass would be 0.90 times as fast here")
+    assert slow.tokens_per_second == plain.tokens_per_second
+    assert plan(store, settings(time=1000.0, compile="on", **given)).compile
+
+
 def test_compiling_that_would_take_all_the_time_is_refused(store: TokenStore, machine_of, settings):
     machine_of(1e9)
     with pytest.raises(GroundupError, match="compiling takes about 30 s, and there are"):

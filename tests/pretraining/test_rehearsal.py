@@ -11,6 +11,7 @@ import pytest
 from torch import Tensor
 
 from groundup.core.errors import GroundupError
+from groundup.core.progress import QUIET
 from groundup.data.batches import TrainingBatches
 from groundup.data.store import TokenStore
 from groundup.data.windows import Windows
@@ -52,7 +53,7 @@ def test_the_first_rehearsal_leaves_room_for_its_batch(
 ):
     model = config_for_size("d4", store.vocab_size, 32)
     row_bytes = least_bytes(model, 1) - least_bytes(model)
-    room = (least_bytes(model) + 3.5 * rehearsal.CPU_ACTIVATIONS * row_bytes) / planner.MEMORY_SHARE
+    room = (least_bytes(model) + 3.5 * rehearsal.CPU_ACTIVATIONS["bf16"] * row_bytes) / planner.MEMORY_SHARE
     monkeypatch.setattr(planner, "free_memory_bytes", lambda device: room)
     machine = machine_of(1e9)
     with pytest.raises(GroundupError, match="not enough memory"):  # the truth, once it has been rehearsed
@@ -111,7 +112,7 @@ def test_the_batch_is_cut_until_it_fits_the_memory(settings):
     )
     bare = object.__new__(planner._Planner)
     bare.config, bare.context_length, bare.vocab_size, bare.world_size = settings(), 32, 100, 1
-    bare.base_bytes, bare.usable_bytes = 0, 175_000_000
+    bare.base_bytes, bare.usable_bytes = 0, 120_000_000
     assert bare._micro_batch_size(cost, 12) == 4
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=1_000), 12) == 12
     assert bare._micro_batch_size(replace(cost, saved_row_bytes=10**9), 12) == 1
@@ -150,6 +151,33 @@ def test_the_memory_is_that_of_a_real_run(store: TokenStore):
     command = [sys.executable, "-c", PLAN_AND_TRAIN, str(store.folder)]
     foretold, truth = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     assert foretold == pytest.approx(truth, rel=0.15)  # both beyond the bare process
+
+
+def test_no_less_is_foretold_than_the_process_has_held(
+    store: TokenStore, monkeypatch: pytest.MonkeyPatch, machine_of, settings
+):
+    machine_of(1e9)
+    monkeypatch.setattr(planner, "peak_memory_bytes", lambda device: 10**12)
+    assert plan(store, settings(size="d2", steps=3)).memory_bytes == 10**12
+    monkeypatch.setattr(planner, "peak_memory_bytes", lambda device: 10**6)
+    found = plan(store, settings(size="d2", steps=3))
+    assert found.memory_bytes == found.candidates[0].memory_bytes > 10**6
+
+
+def test_what_compiling_gains_is_the_ratio_of_passes(store: TokenStore, monkeypatch: pytest.MonkeyPatch):
+    def fast(model, batch):
+        raise AssertionError("only timed")
+
+    took = {rehearsal.next_token_loss: iter([3.0, 2.8, 9.0]), fast: iter([2.0, 7.0, 2.5])}
+    monkeypatch.setattr(rehearsal, "compiled", lambda *_: fast)
+    monkeypatch.setattr(rehearsal, "time_pass", lambda model, objective, batch, seconds: next(took[objective]))
+    given = (config_for_size("d2", store.vocab_size, 32), [Windows(store.split("train"), 32)], (1,), 4, "cpu", "fp32")
+    assert (
+        rehearsal.compiled_gain(*given, QUIET) == 2.8 / 2.0
+    )  # the quickest of each: another program takes time, gives none
+    monkeypatch.setattr(rehearsal, "compiled", lambda *_: rehearsal.next_token_loss)  # it failed
+    monkeypatch.setattr(rehearsal, "time_pass", lambda *_, **__: 1.0)
+    assert rehearsal.compiled_gain(*given, QUIET) == 1.0
 
 
 def test_a_step_counts_by_its_median_after_the_first_ones(store: TokenStore, settings, monkeypatch: pytest.MonkeyPatch):

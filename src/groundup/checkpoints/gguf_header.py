@@ -163,5 +163,5 @@ def library() -> Any:
     try:
         import gguf
     except ImportError:
-        raise missing_extra("gguf", "gguf", "reading a GGUF file") from None
+        raise missing_extra("gguf", "gguf", "reading or writing a GGUF file") from None
     return gguf

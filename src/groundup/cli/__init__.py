@@ -71,13 +71,11 @@ def main(args: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         code = 2
-    except click.Abort:
-        code = 130
     except GroundupError as error:
         click.echo(f"error: {error}", err=True)
         code = 2
-    except KeyboardInterrupt:
-        click.echo("\ninterrupted", err=True)
+    except (KeyboardInterrupt, click.Abort):  # click makes the second of the first
+        click.echo("interrupted", err=True)
         code = 130
     except BrokenPipeError:  # the reader of our output (head, less) went away: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

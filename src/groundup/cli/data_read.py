@@ -22,6 +22,7 @@ def command(paths, kind, reading) -> None:
     Nothing is written. Of every file: what it was read as, its rows, how many were rejected and why, its encoding; of every
     format the first record as the later stages get it. Rows that cannot be used are left out and shown.
     """
+    from groundup.core.errors import GroundupError
     from groundup.core.progress import Terminal
     from groundup.data.reading_records import read_records
     from groundup.inspect.corpus_files import corpus_terminal, look_at_files
@@ -34,6 +35,6 @@ def command(paths, kind, reading) -> None:
         looks = look_at_files(records, bar.advance)
     Terminal().console.print(corpus_terminal(looks, records))
     if all(look.error for look in looks):
-        raise SystemExit(2)
+        raise GroundupError("none of this could be read; the reasons stand above")
     if not reading and all(look.kind == "document" for look in looks if not look.error):
         click.echo(f"\nnext        groundup tokenizer train {shell(*paths)} --out tok/")

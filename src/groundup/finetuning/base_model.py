@@ -7,8 +7,8 @@ The one idea: what was tuned is what is written. A whole model becomes a model f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,15 @@ from groundup.adapters.config import AdapterConfig
 from groundup.adapters.lora import adapter_parameters, add_adapter, count_parameters
 from groundup.checkpoints.adapter_base import find_base
 from groundup.checkpoints.adapter_folder import read_adapter, save_adapter
-from groundup.checkpoints.model_folder import is_adapter_folder, load_model, resolve_model, save_model, verify_model
+from groundup.checkpoints.model_folder import (
+    is_adapter_folder,
+    load_model,
+    open_source,
+    resolve_model,
+    save_model,
+    verify_model,
+)
+from groundup.checkpoints.tokenizer_folder import open_tokenizer
 from groundup.core.errors import GroundupError
 from groundup.core.files import sha256_of
 from groundup.core.progress import Reporter
@@ -45,6 +53,13 @@ class Base:
     @property
     def has_adapter(self) -> bool:
         return self.adapter_base is not None
+
+    def with_template(self, source: str, stop_ids: Iterable[int]) -> Base:
+        """The same with a chat template; what ends an answer then ends generation, here and in other tools."""
+        config = self.model.config
+        ends = tuple(dict.fromkeys((*config.eos_ids, *stop_ids)))
+        self.model.config = config.model_copy(update={"eos_ids": ends})
+        return replace(self, tokenizer=self.tokenizer.with_chat_template(source))
 
     def facts(self) -> dict[str, str]:
         """What the report says of the model."""
@@ -131,22 +146,17 @@ def keep_frozen_in(parameters: Iterable[nn.Parameter], dtype: torch.dtype) -> No
             parameter.data = parameter.data.to(dtype)
 
 
+def tokenizer_and_context(name: str) -> tuple[Tokenizer, int | None]:
+    """The tokenizer of the model to tune and the positions it reads (None: any number); its weights are not read."""
+    place = resolve_model(name)
+    if not is_adapter_folder(place):
+        source = open_source(place)
+        return source.tokenizer, source.config.max_length
+    source = open_source(find_base(read_adapter(place)))
+    return open_tokenizer(place) if (place / "tokenizer.json").is_file() else source.tokenizer, source.config.max_length
+
+
 def _hash_of(place: Path) -> str:
     """SHA-256 of the files that hold a model's numbers and settings."""
     files = [place] if place.is_file() else sorted(f for f in place.iterdir() if f.suffix in (".json", ".safetensors"))
     return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
-
-
-def held_out(n_rows: int, share: float, key: Callable[[int], str], seed: int) -> list[bool]:
-    """Which of `n_rows` rows are for validation: the share of them whose keyed hash is smallest.
-
-    Rows of equal key fall on one side, whatever their order; so a copy of a training row never validates.
-    """
-    digests = [hashlib.sha256(f"{seed} {key(row)}".encode("utf-8", "surrogatepass")).digest() for row in range(n_rows)]
-    wanted = round(n_rows * share)
-    chosen: set[bytes] = set()
-    for n_taken, digest in enumerate(sorted(digests)):
-        if n_taken >= wanted and digest not in chosen:
-            break
-        chosen.add(digest)
-    return [digest in chosen for digest in digests]

@@ -43,6 +43,7 @@ def windows_terminal(
         coloured_text(_running(tokenizer, row.ids), row.documents),
         "",
         terminal_table(_HEADER, _exercises(row, tokenizer, n_rows), numbers=(0, 3)),
+        *([_left_out(row)] if len(row.targets) > n_rows else []),
     )
 
 
@@ -62,7 +63,8 @@ def row_html(rows: Rows, tokenizer: Tokenizer, index: int, n_rows: int, source: 
     return (
         f"<p class='soft'>{escape(_title(rows, index, source))}</p>"
         f"<p class='soft'>Above the input, below it the target; one colour, one document.</p><div class='row'>{cells}</div>"
-        f"<details open><summary>What is asked at each position</summary>{lines}</details>"
+        f"<details open><summary>What is asked at each position</summary>{lines}"
+        f"{f'<p>{_left_out(row)}</p>' if len(row.targets) > n_rows else ''}</details>"
     )
 
 
@@ -110,6 +112,10 @@ def _exercises(row: _Row, tokenizer: Tokenizer, n_rows: int) -> list[tuple[int, 
         )
         lines.append((position, seen, visible(target), row.target_ids[position]))
     return lines
+
+
+def _left_out(row: _Row) -> str:
+    return f"and so on, to position {len(row.targets) - 1:,}"
 
 
 def _title(rows: Rows, index: int, source: str) -> str:

@@ -20,8 +20,8 @@ from groundup.training.precision import Choice, compile_decision
 EVALUATION_SHARE = 0.03  # of the time, for the evaluations before the last
 FEWEST_EVALUATION_TOKENS = 8192
 LEAST_TRAINING_SHARE = 0.5  # of the time, however long the last evaluation
-# Rehearsals are not compiled: compiling takes longer than planning may. What it gains is assumed, from the 1.1 to 1.5
-# measured on the peers, so a forecast for a compiled run is that much less exact.
+# Compiling takes longer than planning a short run may: its gain is assumed there, from the 1.23 to 1.38 times of a whole
+# step in benchmarks/RESULTS.md, and measured where those seconds are at most `PLANNING_SHARE` of the run.
 COMPILED_GAIN, COMPILING_SECONDS = 1.25, 30.0
 
 
@@ -42,6 +42,17 @@ class Budget:
     seconds: float | None = None
     tokens: int | None = None
     steps: int | None = None
+
+    @classmethod
+    def of(cls, config: PretrainConfig, epoch_tokens: float, default_seconds: float) -> Budget:
+        """The budget that the settings name, in `default_seconds` when they name none."""
+        if config.steps is not None:
+            return cls(steps=config.steps)
+        if config.tokens is not None:
+            return cls(tokens=config.tokens)
+        if config.epochs is not None:
+            return cls(tokens=max(1, round(config.epochs * epoch_tokens)))
+        return cls(seconds=config.time or default_seconds)
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Pacing:
     n_validation_tokens: int
     difficulty: Difficulty
     device: str
+    measured_gain: float | None = None  # of compiling: times as fast, forward and backward
 
     def __post_init__(self) -> None:
         batch_size = self.config.batch_size
@@ -137,7 +149,9 @@ class Pacing:
 
     def _step_seconds(self, cost: Rehearsal, batch_size: int, compiled: bool) -> float:
         """Each process computes its share, assumed to be as fast as one alone; all make the same update."""
-        return cost.step_seconds(batch_size // self.world_size, COMPILED_GAIN if compiled else 1.0)
+        return cost.step_seconds(
+            batch_size // self.world_size, (self.measured_gain or COMPILED_GAIN) if compiled else 1.0
+        )
 
     def _allowed_seconds(self, cost: Rehearsal) -> float:
         """The time given, less that of the last look."""
@@ -173,5 +187,10 @@ class Pacing:
                 )
             return Choice(False, f"not compiled: the kernels of {name} are whole operations already")
         if asked == "auto":
-            return compile_decision(round(seconds), self.device)
+            choice = compile_decision(round(seconds), self.device)
+            if not choice.value or self.measured_gain is None:
+                return choice
+            if self.measured_gain > 1:
+                return Choice(True, f"compiled: a pass is {self.measured_gain:.2f} times as fast here")
+            return Choice(False, f"not compiled: a pass would be {self.measured_gain:.2f} times as fast here")
         return Choice(asked == "on", "compiled: asked for" if asked == "on" else "not compiled: asked for")

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import psutil
 
-from groundup.core.device import free_memory_bytes, pick_device
+from groundup.core.device import free_memory_bytes, peak_memory_bytes, pick_device
 from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
@@ -29,7 +29,7 @@ from groundup.pretraining.course import COMPILING_SECONDS, Budget, Pacing
 from groundup.pretraining.forecast import forecast_loss, measure_difficulty
 from groundup.pretraining.plan import Candidate, Plan, readable_count, readable_seconds
 from groundup.pretraining.recipe import recipe_values
-from groundup.pretraining.rehearsal import CPU_ACTIVATIONS, Rehearsal, least_bytes, rehearse
+from groundup.pretraining.rehearsal import CPU_ACTIVATIONS, Rehearsal, compiled_gain, least_bytes, rehearse
 from groundup.pretraining.shape import shape_settings
 from groundup.training.memory import give_back_freed_memory
 from groundup.training.optimizers import OptimizerSettings
@@ -90,7 +90,7 @@ class _Planner:
         self.base_bytes = 0 if on_gpu else psutil.Process().memory_info().rss
         free_bytes = free_memory_bytes(self.device) // (1 if on_gpu else world_size)
         self.usable_bytes = round(free_bytes * MEMORY_SHARE) + self.base_bytes
-        self.budget = self._budget()
+        self.budget = Budget.of(config, self._epoch_tokens, DEFAULT_SECONDS)
         self.rates = recipe_values(config) | {
             name: value for name in recipe_values(PretrainConfig()) if (value := getattr(config, name)) is not None
         }
@@ -109,16 +109,6 @@ class _Planner:
             device=self.device,
         )
         self.rehearsals: dict[int, Rehearsal] = {}
-
-    def _budget(self) -> Budget:
-        config = self.config
-        if config.steps is not None:
-            return Budget(steps=config.steps)
-        if config.tokens is not None:
-            return Budget(tokens=config.tokens)
-        if config.epochs is not None:
-            return Budget(tokens=max(1, round(config.epochs * self._epoch_tokens)))
-        return Budget(seconds=config.time or DEFAULT_SECONDS)
 
     @property
     def _epoch_tokens(self) -> float:
@@ -148,6 +138,8 @@ class _Planner:
                 due = [depth for depth in around if depth not in self.rehearsals and candidates[depth].fits]
             if self._rehearse_as_planned(best, candidates[best]):
                 candidates = {depth: self._candidate(depth) for depth in depths}
+        if self._rehearse_compiled(best, candidates[best]):
+            candidates = {depth: self._candidate(depth) for depth in depths}
         last = max(depths.index(max(self.rehearsals)), depths.index(best) + 2)
         return best, {depth: candidates[depth] for depth in depths[: last + 1]}, self._reason(best, candidates)
 
@@ -241,7 +233,7 @@ class _Planner:
         else:
             model = self._model(depth)
             free_bytes = self.usable_bytes - self.base_bytes - least_bytes(model)
-            affordable = int(free_bytes / CPU_ACTIVATIONS / (least_bytes(model, 1) - least_bytes(model)))
+            affordable = int(free_bytes / CPU_ACTIVATIONS["bf16"] / (least_bytes(model, 1) - least_bytes(model)))
             most = self.config.micro_batch_size or self.pacing.batch_size(1e6) // self.world_size
         self.rehearsals[depth] = rehearse(
             self._model(depth),
@@ -278,6 +270,18 @@ class _Planner:
         )
         give_back_freed_memory()
         self.rehearsals[depth] = replace(again, dtype_reason=cost.dtype_reason)
+        return True
+
+    def _rehearse_compiled(self, depth: int, chosen: Candidate) -> bool:
+        """Measure what compiling gains the chosen size; False where a run is not compiled, or so short that it stays assumed."""
+        if not chosen.compile or PLANNING_SHARE * chosen.training_seconds < COMPILING_SECONDS:
+            return False
+        self.reporter.say(f"compiling {chosen.size} to time it; the run finds what was compiled again ...")
+        cost = self.rehearsals[depth]
+        n_rows = self._micro_batch_size(cost, chosen.batch_size)
+        gain = compiled_gain(self._model(depth), self.rows, self.parts, n_rows, self.device, cost.dtype, self.reporter)
+        give_back_freed_memory()
+        self.pacing = replace(self.pacing, measured_gain=gain)
         return True
 
     def _optimizer_settings(self) -> OptimizerSettings:
@@ -349,7 +353,10 @@ class _Planner:
 
     def finish(self, depth: int, candidates: dict[int, Candidate], reason: str, began: float) -> Plan:
         """The plan of a depth."""
-        chosen, cost, model = candidates[depth], self._cost(depth), self._model(depth)
+        cost, model = self._cost(depth), self._model(depth)
+        # The run's process has prepared the text by now, and rehearsed larger models: it may have been higher already.
+        memory = max(candidates[depth].memory_bytes, peak_memory_bytes(self.device))
+        chosen = replace(candidates[depth], memory_bytes=memory)
         if chosen.compile and chosen.training_seconds <= COMPILING_SECONDS:
             raise GroundupError(
                 f"compiling takes about {COMPILING_SECONDS:.0f} s, and there are {chosen.training_seconds:.0f} s to train; "
@@ -386,6 +393,6 @@ class _Planner:
             bits_per_byte=chosen.bits_per_byte,
             train_tokens=self.n_train_tokens,
             difficulty=self.difficulty,
-            candidates=tuple(candidates.values()),
+            candidates=tuple((candidates | {depth: chosen}).values()),
             reason=reason,
         )

@@ -10,6 +10,7 @@ the stage or the minute it struck.
 from __future__ import annotations
 
 import functools
+import math
 import shlex
 import sys
 import time
@@ -300,7 +301,11 @@ def _finish(
         text = mixture.store.split("train")
         tokens = torch.from_numpy(text.read(0, min(config.context_length or 1, text.n_tokens)).astype("int64"))
         difference = verify_model(run.model, training.model, tokens)
-        if not difference <= LARGEST_DIFFERENCE:  # also when it is not a number
+        if math.isnan(difference):
+            raise GroundupError(
+                "training ended with weights that are not numbers; start again with lower learning rates or less weight decay"
+            )
+        if not difference <= LARGEST_DIFFERENCE:
             raise GroundupError(
                 f"the model folder {run.model} read back gives other logits (max |difference| {difference:.1e}); "
                 "the disk or the memory of this machine is at fault: run `groundup resume` on another"

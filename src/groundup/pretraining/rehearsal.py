@@ -16,24 +16,26 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from groundup.core.progress import Reporter
 from groundup.data.batches import TrainingBatches
 from groundup.data.packing import Rows
 from groundup.models import LanguageModel, ModelConfig, build_model
 from groundup.training.job import Budget, Job
-from groundup.training.memory import keep_freed_memory
+from groundup.training.memory import LARGEST_KEPT, keep_freed_memory
 from groundup.training.objectives import LOGITS_AT_ONCE, next_token_loss
 from groundup.training.optimizers import Optimizer, OptimizerSettings
-from groundup.training.precision import choose_dtype
+from groundup.training.precision import choose_dtype, compiled, time_pass
 from groundup.training.step import take_step
 
 FEWEST_STEPS = 3
 WARM_UP_STEPS = 2  # start threads, take memory, make the optimizer's state: the first takes up to 1.4 times as long
 # Peak memory over the bytes counted. What is there all the time (weights, gradients, optimizer) is little more than itself. What
-# a step takes and frees is over twice as much: gradients come on top, and the C library keeps what is freed, in pieces of the
-# wrong size (training/memory.py), and more so where a step has several micro-batches. Blocks of logits are large enough to go
-# back at once. Fitted to the peaks of 20 runs on two cores with glibc, all within 5 % (d2 to d6, 1,024 and 8,192 tokens, contexts
-# of 64 and 256, fp32 and bf16); PyTorch's own allocator on GPUs keeps less.
-CPU_STATE, CPU_ACTIVATIONS, CPU_ACCUMULATED, GPU_ALLOCATOR = 1.6, 2.25, 2.9, 1.2
+# a step takes and frees is more than itself: gradients come on top, and the C library keeps what is freed, in pieces of the
+# wrong size (training/memory.py), and more so where a step has several micro-batches. Blocks of logits go back at once only when
+# they are too large for it. Fitted to the peaks of runs on two cores with glibc (docs/design/002-planner.md); PyTorch's own
+# allocator on GPUs keeps less.
+CPU_STATE, CPU_ACCUMULATED, CPU_KEPT_LOGITS, GPU_ALLOCATOR = 1.3, 1.14, 1.6, 1.2
+CPU_ACTIVATIONS = {"bf16": 1.45, "fp32": 1.15}  # in bf16 the backward pass makes some copies in fp32
 LOGIT_BYTES = {"bf16": 12, "fp32": 8}  # a block: logits, log-softmax in fp32, gradient
 CPU_START_BYTES = 45_000_000  # libraries that the first step and the report wake
 # Before anything is timed: weights, gradients and optimizer, a parameter; and what is kept for the backward pass, for a token, a
@@ -87,7 +89,9 @@ class Rehearsal:
         saved = micro_batch_size * self.saved_row_bytes
         if self.device.startswith("cuda"):
             return round(GPU_ALLOCATOR * (state + max(saved + logits, self.optimizer_bytes)))
-        step = (CPU_ACCUMULATED if accumulates else CPU_ACTIVATIONS) * saved + logits
+        kept = CPU_KEPT_LOGITS if 4 * n_logits < LARGEST_KEPT else 1  # the largest of their tensors is in fp32
+        activations = CPU_ACTIVATIONS[self.dtype] * (CPU_ACCUMULATED if accumulates else 1)
+        step = activations * saved + kept * logits
         return round(CPU_STATE * state + max(step, self.optimizer_bytes)) + CPU_START_BYTES
 
     def scaled(self, known: ModelConfig, model: ModelConfig) -> Rehearsal:
@@ -168,6 +172,27 @@ def rehearse(
         weight_bytes=weight_bytes,
         optimizer_bytes=optimizer_bytes,
     )
+
+
+def compiled_gain(
+    config: ModelConfig,
+    rows: Sequence[Rows],
+    parts: Sequence[int],
+    n_rows: int,
+    device: str,
+    dtype: str,
+    reporter: Reporter,
+) -> float:
+    """How many times as fast a forward and backward pass of a new model is compiled; 1 when compiling fails, which is said."""
+    model = build_model(config).to(device)
+    model.compute_dtype = torch.bfloat16 if dtype == "bf16" else torch.float32
+    model.train()
+    batch = TrainingBatches(rows, batch_size=n_rows, micro_batch_size=n_rows, seed=0, parts=parts)(0)[0]
+    fast = compiled(model, next_token_loss, batch, reporter)
+    times = [[time_pass(model, each, batch, seconds=0.5) for each in (next_token_loss, fast)] for _ in range(3)]
+    torch.compiler.reset()  # lets the model go
+    plain, quick = map(min, zip(*times, strict=True))
+    return 1.0 if fast is next_token_loss else plain / quick
 
 
 def _median_seconds(work: Callable[[], object], device: str, seconds: float = 0.0) -> float:

@@ -44,6 +44,13 @@ class PreferenceSettings:
     liked_weight: float = 1.0
     disliked_weight: float = 1.0
 
+    def describe(self) -> str:
+        """The loss and its constants in a line."""
+        more = f", gamma {self.gamma:g}" if self.loss == "simpo" else ""
+        if self.loss == "kto":
+            more = f", weights {self.liked_weight:.3g} liked, {self.disliked_weight:.3g} disliked"
+        return f"{self.loss}, beta {self.beta:g}{more}"
+
 
 # Where their papers and TRL begin: SimPO's table 7 (beta 2.0 to 2.5, gamma / beta about 0.5), ORPO's section 6.1.
 USUAL_BETA = {"dpo": 0.1, "ipo": 0.1, "orpo": 0.1, "simpo": 2.0, "kto": 0.1}
