@@ -29,24 +29,8 @@ from groundup.inspect.instruct_report import sections
 from groundup.models import build_model, config_for_size
 from groundup.tokenization.training import train_tokenizer
 
-COLOURS = [
-    "red",
-    "green",
-    "blue",
-    "pink",
-    "grey",
-    "teal",
-    "gold",
-    "lime",
-    "navy",
-    "rust",
-    "black",
-    "white",
-    "brown",
-    "cyan",
-    "plum",
-    "ruby",
-]
+COLOURS = ("red", "green", "blue", "pink", "grey", "teal", "gold", "lime")
+COLOURS += ("navy", "rust", "black", "white", "brown", "cyan", "plum", "ruby")
 PAIRS = [
     {"messages": [{"role": "user", "content": f"say {word}"}, {"role": "assistant", "content": f"{word} it is"}]}
     for word in COLOURS
