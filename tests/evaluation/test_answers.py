@@ -38,9 +38,7 @@ def model() -> TextModel:
 
 
 def conversations(place: Path, n: int = 3) -> Path:
-    rows = [
-        {"instruction": f"Say {i}", "input": "", "output": f"It is {i}."} for i in range(n)
-    ]
+    rows = [{"instruction": f"Say {i}", "input": "", "output": f"It is {i}."} for i in range(n)]
     place.write_text(json.dumps(rows))
     return place
 
@@ -58,7 +56,9 @@ def test_the_last_answer_is_the_reference(tmp_path: Path):
 def test_prompts_with_constraints(tmp_path: Path):
     row = {"prompt": "x", "instruction_id_list": [NO_COMMA.name], "kwargs": [{}]}
     (tmp_path / "c.jsonl").write_text(json.dumps(row) + "\n")
-    assert read_questions(tmp_path / "c.jsonl") == [Question(({"role": "user", "content": "x"},), constraints=(NO_COMMA,))]
+    assert read_questions(tmp_path / "c.jsonl") == [
+        Question(({"role": "user", "content": "x"},), constraints=(NO_COMMA,))
+    ]
     (tmp_path / "c.jsonl").write_text(json.dumps(row | {"instruction_id_list": ["no:such"]}) + "\n")
     with pytest.raises(GroundupError, match=r"c.jsonl:1: unknown constraint 'no:such'"):
         read_questions(tmp_path / "c.jsonl")
