@@ -17,8 +17,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groundup.adapters.config import AdapterConfig
+    from groundup.adapters.lora import add_adapter
+    from groundup.adapters.merging import merge_adapter
+    from groundup.chat.renderer import Renderer
+    from groundup.checkpoints.adapter_folder import save_adapter
+    from groundup.checkpoints.adapter_moving import export_adapter, import_adapter, merge_to_folder
     from groundup.checkpoints.importing import import_model
-    from groundup.checkpoints.tokenizer_folder import open_tokenizer
+    from groundup.checkpoints.tokenizer_folder import open_renderer, open_tokenizer
     from groundup.core.errors import GroundupError
     from groundup.core.progress import Reporter, Terminal
     from groundup.data.cleaning.clean import clean, inspect_corpus
@@ -49,27 +55,35 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AdapterConfig": "adapters.config",
     "CleanConfig": "data.cleaning.settings",
     "EvaluationIndex": "data.duplicates.contamination",
     "ExactDuplicates": "data.duplicates.exact",
     "GroundupError": "core.errors",
     "NearDuplicates": "data.duplicates.near",
     "NearSettings": "data.duplicates.near",
+    "Renderer": "chat.renderer",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
+    "add_adapter": "adapters.lora",
     "clean": "data.cleaning.clean",
     "compare_architectures": "pretraining.comparison",
     "compare_tokenizers": "inspect.tokenizer_comparison",
+    "export_adapter": "checkpoints.adapter_moving",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
     "finetune": "finetuning.run",
+    "import_adapter": "checkpoints.adapter_moving",
     "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "open_renderer": "checkpoints.tokenizer_folder",
+    "merge_adapter": "adapters.merging",
+    "merge_to_folder": "checkpoints.adapter_moving",
     "open_tokenizer": "checkpoints.tokenizer_folder",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
@@ -81,32 +95,41 @@ _HOME = {
     "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
     "review": "finetuning.review",
+    "save_adapter": "checkpoints.adapter_folder",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
 }
 
 __all__ = [
+    "AdapterConfig",
     "CleanConfig",
     "EvaluationIndex",
     "ExactDuplicates",
     "GroundupError",
     "NearDuplicates",
     "NearSettings",
+    "Renderer",
     "Reporter",
     "Terminal",
     "TextModel",
     "TokenStore",
     "Tokenizer",
+    "add_adapter",
     "clean",
     "compare_architectures",
     "compare_tokenizers",
+    "export_adapter",
     "export_gguf",
     "extend_vocabulary",
     "finetune",
+    "import_adapter",
     "import_model",
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "merge_adapter",
+    "merge_to_folder",
+    "open_renderer",
     "open_tokenizer",
     "plan",
     "prepare",
@@ -118,6 +141,7 @@ __all__ = [
     "repeated_spans",
     "resume",
     "review",
+    "save_adapter",
     "train_tokenizer",
     "verify_with_transformers",
 ]

@@ -95,7 +95,7 @@ def test_a_message_of_weight_0_is_read_and_not_learned(name: str, tokenizers: di
 
 
 def test_a_weight_between_is_refused(plain: Tokenizer) -> None:
-    with pytest.raises(GroundupError, match=r"message 3 has the weight 0\.5"):
+    with pytest.raises(GroundupError, match=r"message 3 has 0\.5"):
         Renderer(plain, builtin("chatml")).render([*TALK[:2], TALK[2] | {"weight": 0.5}])
 
 
@@ -133,7 +133,7 @@ def test_prompts_are_beginnings_even_where_text_would_join(plain: Tokenizer) -> 
 
 
 def test_one_beginning_of_text(plain: Tokenizer) -> None:
-    # Peers put a second one before a template that has written one already.
+    # Peers put a second one before a template that has written one already (alignment-handbook issue 127).
     for adds in (True, False):
         tokenizer = with_tokens(plain, ("<s>",), bos_token="<s>", add_bos_token=adds)
         for name in ("chatml", "alpaca", "llama3"):
@@ -144,7 +144,8 @@ def test_one_beginning_of_text(plain: Tokenizer) -> None:
 
 
 def test_the_end_of_turn_is_learned_though_it_fills_empty_room(plain: Tokenizer) -> None:
-    # A peer masks the padding token wherever it stands; where it ends turns too, the model never stops.
+    # Peers mask the padding token wherever it stands; where it ends turns too, the model never stops (torchtune issue 949,
+    # alignment-handbook issue 127).
     tokenizer = with_tokens(plain, pad_token="<|im_end|>", eos_token="<|im_end|>")
     rendered = Renderer(tokenizer, builtin("chatml")).render(TALK)
     ends = [n for n, id in enumerate(rendered.ids) if id == tokenizer.pad_id]
@@ -152,7 +153,7 @@ def test_the_end_of_turn_is_learned_though_it_fills_empty_room(plain: Tokenizer)
 
 
 def test_a_template_without_generation_blocks_trains_the_answers(plain: Tokenizer) -> None:
-    # TRL's assistant_only_loss gives a mask of nothing for such a template.
+    # Peers take a mask of nothing for such a template, and train on nothing (marin issue 7237, TRL pull request 4201).
     assert "generation %}" not in builtin("chatml").source
     assert sum(Renderer(plain, builtin("chatml")).render(TALK).trained) > 8
 
@@ -165,6 +166,7 @@ ENDS_EARLY = (
 
 
 def test_a_template_that_forgets_to_end_the_last_turn_is_refused(plain: Tokenizer) -> None:
+    # A model trained by it learns no end where it has to stop (axolotl issue 2089 has the same by a search for the token).
     with pytest.raises(GroundupError, match="writes no special token after an answer"):
         Renderer(plain, ChatTemplate(ENDS_EARLY, "early")).check()
 
@@ -172,3 +174,6 @@ def test_a_template_that_forgets_to_end_the_last_turn_is_refused(plain: Tokenize
 def test_missing_tokens_are_named(plain: Tokenizer) -> None:
     with pytest.raises(GroundupError, match=r"writes <\|end\|>, which this tokenizer does not have.*alpaca"):
         Renderer(plain, builtin("phi")).check()
+    source = builtin("chatml").source.replace("'<|im_start|>system", "'<|sys|><|im_start|>system")
+    with pytest.raises(GroundupError, match=r"writes <\|sys\|>"):
+        Renderer(plain, ChatTemplate(source, "mine")).check()

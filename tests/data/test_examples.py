@@ -57,13 +57,15 @@ def test_examples_are_the_renderings_up_to_the_last_answer(tmp_path: Path, rende
 
 
 BAD = {
-    "wrong order of roles": {"messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Hi"}]},
+    "the roles are in a wrong order": {
+        "messages": [{"role": "assistant", "content": "Hi"}, {"role": "user", "content": "Hi"}]
+    },
     "message 2 is of role user, after user": {
         "messages": [{"role": "user", "content": "a"}] * 2 + GOOD[0]["messages"][1:]
     },
     "the last message is of role user": talk("a", "b", "c"),
-    "no answer to be trained": {"messages": [*GOOD[0]["messages"][:1], GOOD[0]["messages"][1] | {"weight": 0}]},
-    "whose answer does not fit 64 positions": talk("x " * 100, "y"),
+    "no answer is to be trained": {"messages": [*GOOD[0]["messages"][:1], GOOD[0]["messages"][1] | {"weight": 0}]},
+    "the answer does not fit 64 positions": talk("x " * 100, "y"),
 }
 
 
@@ -76,7 +78,7 @@ def test_what_cannot_be_learned_is_refused_with_its_line(reason: str, tmp_path: 
     examples = made(tmp_path, rows, renderer, max_rejected=0.25)
     assert len(examples) == 3 and examples.manifest["n_rejected"] == 1
     # What is the same for all such rows is counted; what is this row's own is not in the sentence.
-    assert reason.split(":")[0] in str(raised.value) or "wrong order of roles" in str(raised.value)
+    assert reason.split(":")[0] in str(raised.value) or "roles are in a wrong order" in str(raised.value)
 
 
 def test_rows_that_reading_refused_count_too(tmp_path: Path, renderer: Renderer) -> None:
@@ -139,3 +141,30 @@ def test_the_key_knows_what_examples_were_made_of(tmp_path: Path, renderer: Rend
     assert len({key, *others}) == 4
     with pytest.raises(GroundupError, match="make them again"):
         Examples.open(tmp_path / "examples", others[0])
+
+
+def test_rows_that_cannot_be_are_refused(tmp_path: Path, renderer: Renderer) -> None:
+    examples = made(tmp_path, GOOD, renderer)
+    longest = int(examples.lengths.max()) - 1
+    assert PackedExamples(examples, longest).context_length == longest
+    with pytest.raises(GroundupError, match=f"longest example has {longest} positions, a row only {longest - 1}"):
+        PackedExamples(examples, longest - 1)
+    with pytest.raises(GroundupError, match="did you mean 'best-fit'"):
+        PackedExamples(examples, 64, "bestfit")
+    with pytest.raises(GroundupError, match=r"writes <\|end\|>, which"):
+        make_examples([], Renderer(renderer.tokenizer, builtin("phi")), tmp_path / "none", context_length=64)
+    with pytest.raises(GroundupError, match="no conversation to learn from"):
+        make_examples([], renderer, tmp_path / "none", context_length=64)
+
+
+def test_damaged_examples_are_named(tmp_path: Path, renderer: Renderer) -> None:
+    made(tmp_path, GOOD, renderer)
+    folder = tmp_path / "examples"
+    (folder / "trained.bin").write_bytes(b"")
+    with pytest.raises(GroundupError, match="are damaged"):
+        Examples.open(folder)
+    (folder / "trained.bin").unlink()
+    with pytest.raises(GroundupError, match=r"trained\.bin is missing"):
+        Examples.open(folder)
+    with pytest.raises(GroundupError, match="there are no examples in"):
+        Examples.open(tmp_path)

@@ -16,17 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from groundup.chat.errors import AnswerNotFound
 from groundup.chat.sandbox import GENERATION_BEGIN, GENERATION_END
-from groundup.core.errors import GroundupError
 
 Render = Callable[[int, bool], str]
 """(number of messages, whether to add the generation prompt) -> text, generation marks and all."""
 
 _MARKS = re.compile(f"[{GENERATION_BEGIN}{GENERATION_END}]")
-
-
-class AnswerNotFound(GroundupError):
-    """The template writes an answer in a way it cannot be learned by."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +161,9 @@ class Answers:
                 begin = place + len(anchor)
                 end = whole.rfind(self._end, begin)
                 if end < 0:
-                    raise AnswerNotFound(f"the template writes no {self._end} after message {number + 1}")
+                    raise AnswerNotFound(
+                        f"the chat template does not end an answer with {self._end}", f": message {number + 1}"
+                    )
                 return whole[begin : end + len(self._end)]
         content = self._messages[number].get("content") or ""
         for cut in range(len(header)):
@@ -173,8 +171,8 @@ class Answers:
             if content.startswith(header[cut:]) and header[:cut] in whole:
                 return content[len(header) - cut :] + self._end
         raise AnswerNotFound(
-            f"the template ends a prompt with {prompt[last:]!r}, but does not write message {number + 1} so; an answer has to "
-            "begin as its prompt ends"
+            f"an answer does not begin with {prompt[last:]!r}, as the chat template's prompts end, nor is it written behind that",
+            f": message {number + 1}",
         )
 
 

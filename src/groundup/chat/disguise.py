@@ -1,12 +1,13 @@
 """People's text goes through a template in disguise, so that nothing the template does can make a special token of it.
 
-The one idea: a special token's name has a letter that is rare elsewhere (`<`, `[`). Before rendering, that letter is replaced,
-wherever people wrote it, by a letter that no text can hold: half a surrogate pair. One letter for one letter, so lengths,
-trimming, cutting and joining are as before, but no name can arise: not whole, not from two halves, not from a half and the
-template's own text. What is left of names in the rendered text is the template's; then the disguise comes off.
+The one idea: a special token's name begins and ends with letters that are rare elsewhere (`<` and `>`, `[` and `]`). Before
+rendering, these are replaced, wherever people wrote them, by letters that no text can hold: halves of surrogate pairs. One letter
+for one letter, so lengths, trimming, cutting and joining are as before, but no name can arise: not whole, not from two halves,
+not from a half and the template's own text. (A message that is nothing but the middle of a name loses its first letter too.)
+What is left of names in the rendered text is the template's; then the disguise comes off.
 
-An assistant's own text keeps plain tags that its tokenizer has as ordinary symbols (`<think>`): a model writes them itself, and
-templates look for them.
+An assistant's own text keeps plain tags (`<think>`) that its tokenizer has as ordinary symbols, or the template's source looks
+for: a model writes them itself.
 """
 
 from __future__ import annotations
@@ -15,29 +16,39 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from groundup.core.errors import GroundupError
+from groundup.chat.errors import CannotRender
 
 _HALF = re.compile("[\ud800-\udfff]")
 _TAG = re.compile(r"</?[A-Za-z_]+>")
-_FIRST = 0xDC00  # the second halves of pairs, from here on; sandbox.py has two of the last for itself
+_FIRST, _N_LETTERS = 0xDC00, 254  # the second halves of pairs, from here on; the next two are the sandbox's
 
 
 class Disguise:
-    """The letters to hide for the names of `structure` tokens, and the tags among `symbols` an assistant may write."""
+    """The letters to hide for the names of `structure` tokens, and the tags an assistant may write.
 
-    def __init__(self, structure: Iterable[str], symbols: Iterable[str] = ()) -> None:
-        letters = sorted({_rare_letter(name) for name in structure})
-        self._hidden = {ord(letter): chr(_FIRST + n) for n, letter in enumerate(letters[:128])}
-        self._shown = {ord(hidden): chr(letter) for letter, hidden in self._hidden.items()}
-        tags = [re.escape(name) for name in symbols if _TAG.fullmatch(name)]
-        self._tags = re.compile(f"({'|'.join(sorted(tags))})") if tags else None
+    These are the plain tags among `symbols`, the structure that is not flagged special, and in a template's `source`.
+    """
+
+    def __init__(self, structure: Iterable[str], symbols: Iterable[str] = (), source: str = "") -> None:
+        names, symbols = list(structure), set(symbols)
+        rare = sorted({letter for name in names for letter in _rare_letters(name)})
+        others = sorted({letter for name in names for letter in name} - set(rare))
+        hidden = {letter: chr(_FIRST + n) for n, letter in enumerate([*rare, *others][:_N_LETTERS])}
+        self._hidden = {ord(letter): hidden[letter] for letter in rare if letter in hidden}
+        self._others = hidden
+        self._shown = {ord(stand_in): letter for letter, stand_in in hidden.items()}
+        self._names = "\n".join(names)
+        special = set(names) - symbols
+        tags = {tag for tag in (*symbols, *_TAG.findall(source)) if _TAG.fullmatch(tag)} - special
+        self._tags = re.compile(f"({'|'.join(map(re.escape, sorted(tags)))})") if tags else None
 
     def text(self, text: str) -> str:
-        """A text of people in disguise. Raises `GroundupError` for one that holds half a surrogate pair."""
+        """A text of people in disguise. Raises `CannotRender` for one that holds half a surrogate pair."""
         if not text.isascii() and (found := _HALF.search(text)):
-            raise GroundupError(
-                f"character {found.start()} is half a surrogate pair ({found[0]!r}), which no encoding can hold; "
-                "read the file as UTF-8 without errors='surrogateescape'"
+            raise CannotRender(
+                "a message holds half a surrogate pair, which no encoding can hold; read the file as UTF-8 without "
+                "errors='surrogateescape'",
+                f" (character {found.start()}, {found[0]!r})",
             )
         return text.translate(self._hidden)
 
@@ -61,8 +72,12 @@ class Disguise:
     def message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """A message: all but its role, which templates compare."""
         disguised = {key: self.value(value) for key, value in message.items() if key != "role"}
-        if message["role"] == "assistant":
-            for key in ("content", "reasoning_content"):
+        content = message.get("content")
+        if isinstance(content, str) and (word := content.strip()) and word in self._names:
+            begin, text = content.index(word), self.text(content)
+            disguised["content"] = text[:begin] + self._others.get(word[0], word[0]) + text[begin + 1 :]
+        elif message["role"] == "assistant":
+            for key in ("content", "reasoning_content", "thinking"):
                 if isinstance(message.get(key), str):
                     disguised[key] = self.assistant_text(message[key])
         return {"role": message["role"], **disguised}
@@ -72,8 +87,7 @@ class Disguise:
         return text.translate(self._shown)
 
 
-def _rare_letter(name: str) -> str:
-    """The first letter of a token's name that words do not have; of a name that is a word, its first."""
-    return next(
-        (letter for letter in name if not letter.isalnum() and not letter.isspace() and letter not in "_▁"), name[0]
-    )
+def _rare_letters(name: str) -> list[str]:
+    """The first and the last letter of a token's name that words do not have; of a name that is a word, its first."""
+    found = [letter for letter in name if not letter.isalnum() and not letter.isspace() and letter not in "_▁"]
+    return [found[0], found[-1]] if found else [name[0]]

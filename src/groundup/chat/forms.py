@@ -15,15 +15,20 @@ Messages = list[dict[str, Any]]
 
 
 def forms_of(messages: Sequence[Mapping[str, Any]]) -> Iterator[Messages]:
-    """The messages, `weight` and empty fields left out; then, where tools are called, the other forms."""
-    plain = [
-        {key: value for key, value in message.items() if value is not None and key != "weight"} for message in messages
-    ]
+    """The messages, `weight` and fields without a value left out; then, where tools are called, the other forms."""
+    plain = [_plain(message) for message in messages]
     yield plain
     if any(message.get("tool_calls") for message in plain):
         numbered = _numbered(plain)
         yield numbered
         yield [_as_sent(message) for message in numbered]
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there, and thinking under both names that templates read, as `transformers` gives it."""
+    plain = {key: value for key, value in message.items() if value is not None and key != "weight"}
+    thought = next((plain[name] for name in ("reasoning_content", "thinking", "reasoning") if name in plain), None)
+    return plain if thought is None else {"thinking": thought, **plain, "reasoning_content": thought}
 
 
 def _numbered(messages: Messages) -> Messages:

@@ -8,6 +8,7 @@ ordinary text the ids are those of `transformers`' `apply_chat_template`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from groundup.chat.answers import AnsweredText, AnswerNotFound, Answers, common_length, unmarked
+from groundup.chat.answers import AnsweredText, Answers, common_length, unmarked
 from groundup.chat.disguise import Disguise
+from groundup.chat.errors import AnswerNotFound, CannotRender, TemplateError
 from groundup.chat.forms import forms_of, function_names
 from groundup.chat.structure import StructureEncoder
-from groundup.chat.templates import BUILTIN, TODAY, ChatTemplate, TemplateError
+from groundup.chat.templates import BUILTIN, TODAY, ChatTemplate
 from groundup.core.errors import GroundupError
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -70,7 +72,7 @@ class Renderer:
         self.template = template
         self.now = now
         self._structure = StructureEncoder(tokenizer)
-        self._disguise = Disguise(self._structure.ids, self._structure.symbols)
+        self._disguise = Disguise(self._structure.ids, self._structure.symbols, template.source)
         self._tokens = {name: text for name, text in _roles(tokenizer.config)}
 
     # ---- whole conversations
@@ -159,7 +161,7 @@ class Renderer:
         ends a turn, or prompts that are not how answered conversations begin."""
         tools = self._probe_tools
         text = unmarked(self._text(_PROBE[:3], tools, True))
-        if names := self._unknown_names(text):
+        if names := self._unknown_names(text + self._with_system(tools)):
             raise GroundupError(
                 f"the chat template {self.template.name} writes {', '.join(names)}, which this tokenizer does not have as "
                 f"{'a token' if len(names) == 1 else 'tokens'}. {_WAY_OUT}"
@@ -188,7 +190,19 @@ class Renderer:
         """What stands after the second message of the probe, of which the first `n` are rendered."""
         messages = [dict(message) for message in _PROBE[:n]]
         messages[1]["content"] = content = "\u2042answer\u2042"
-        return unmarked(self._text(messages, self._probe_tools, False)).rpartition(content)[2]
+        _, found, after = unmarked(self._text(messages, self._probe_tools, False)).rpartition(content)
+        if not found:
+            raise GroundupError(
+                f"the chat template {self.template.name} does not write what an assistant said. {_WAY_OUT}"
+            )
+        return after
+
+    def _with_system(self, tools: list[dict[str, Any]]) -> str:
+        """The probe with a system message; nothing where the template takes none."""
+        try:
+            return unmarked(self._text([{"role": "system", "content": "e"}, *_PROBE], tools, False))
+        except TemplateError:
+            return ""
 
     @cached_property
     def _probe_tools(self) -> list[dict[str, Any]]:
@@ -206,11 +220,11 @@ class Renderer:
     ) -> tuple[list[dict[str, Any]], list[Any]]:
         """Messages and tools as the template gets them: disguised, in the first form of tool calls that it takes."""
         if not messages:
-            raise GroundupError("a conversation without messages cannot be rendered")
+            raise CannotRender("a conversation without messages cannot be rendered")
         for number, message in enumerate(messages, 1):
             if message.get("role") not in ROLES:  # a role is not disguised, since templates compare it
-                raise GroundupError(
-                    f"message {number} has the role {message.get('role')!r}; it is one of {', '.join(ROLES)}"
+                raise CannotRender(
+                    f"a role is none of {', '.join(ROLES)}", f": message {number} has {message.get('role')!r}"
                 )
         given = [self._disguise.value(tool) for tool in tools]
         failure = None
@@ -221,14 +235,17 @@ class Renderer:
             except TemplateError as error:
                 failure = failure or error
                 continue
-            lost = next((name for name in function_names(shown, given) if name not in text), None)
+            spellings = [(name, json.dumps(name, ensure_ascii=False)[1:-1]) for name in function_names(shown, given)]
+            lost = next((name for name, spelled in spellings if name not in text and spelled not in text), None)
             if lost is None:
                 return shown, given
-            reason = f"it writes nothing of the function {self._disguise.off(lost)}"
             failure = failure or TemplateError(
-                f"the chat template {self.template.name} has no place for tools: {reason}", reason
+                f"the chat template {self.template.name} has no place for tools",
+                f": it writes nothing of the function {self._disguise.off(lost)}",
             )
         assert failure is not None
+        if not tools and self._probe_tools:
+            raise TemplateError(f"the chat template {self.template.name} was written for conversations with tools only")
         raise failure
 
     def _answers(self, shown: list[dict[str, Any]], given: list[Any]) -> Answers:
@@ -243,7 +260,7 @@ class Renderer:
                 messages, tools, tokens=self._tokens, add_generation_prompt=prompt, now=self.now
             )
         except TemplateError as error:
-            raise TemplateError(self._disguise.off(str(error)), self._disguise.off(error.reason)) from error
+            raise TemplateError(self._disguise.off(error.what), self._disguise.off(error.detail)) from error
 
     def _encoded(self, text: AnsweredText) -> Rendered:
         places = sorted({*text.cuts, *(place for span in text.spans for place in (span.start, span.end))})
@@ -275,5 +292,5 @@ def _roles(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _weight(message: Message, number: int) -> bool:
     weight = message.get("weight", 1)
     if weight not in (0, 1):
-        raise GroundupError(f"message {number + 1} has the weight {weight!r}; it is 0 (not learned) or 1")
+        raise CannotRender("a weight is neither 0 (not learned) nor 1", f": message {number + 1} has {weight!r}")
     return bool(weight)

@@ -3,7 +3,7 @@
 A chat template is a program that comes with a model, so it is given plain JSON values and a few harmless names. The dialect is
 the one published templates are written for (the settings, filters and functions `transformers` gives them: trimmed blocks,
 `break` and `continue`, `tojson` that leaves HTML alone, `raise_exception`, `strftime_now`, `{% generation %}`). Against hostile
-ones: every turn of a loop and every call is counted and a rendering may take so many; what multiplies text is bounded.
+ones: every turn of a loop, every call and every character that is made is counted, and a rendering may take so many.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, ClassVar
 
-from jinja2 import Template, TemplateError, nodes
+from jinja2 import Template, TemplateError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -27,7 +27,7 @@ from jinja2.utils import Namespace
 GENERATION_BEGIN, GENERATION_END = "\udcfe", "\udcff"
 
 _MOST_STEPS = 2_000_000  # turns of loops and calls in one rendering: a thousand messages take some ten thousand
-_MOST_CHARACTERS = 1 << 24  # of what a rendering writes, and of what one multiplication may make
+_MOST_CHARACTERS = 1 << 26  # made in one rendering, written or not: a long conversation has some hundred thousand
 _WIDENING = frozenset(("center", "ljust", "rjust", "zfill", "expandtabs"))  # methods that make text of any length
 _WIDE_FIELD = re.compile(r"\d{5}|\*|\{[^{}]*\{")  # in a format: a width beyond four digits, or one taken from a value
 
@@ -37,32 +37,54 @@ class TemplateRefusal(TemplateError):
 
 
 class _Budget(threading.local):
-    steps = 0
+    steps = characters = 0
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset(("*", "**", "%"))
+    intercepted_binops = frozenset(("*", "**", "%", "+"))
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
         self.budget = _Budget()
-        self.filters["tojson"] = _to_json
-        self.filters["indent"] = _bounded(self.filters["indent"])
-        self.filters["format"] = self._format
         for name in ("center", "random"):  # makes text of any length; is another at every rendering
             del self.filters[name]
         del self.globals["lipsum"]
+        self.filters |= {"tojson": _to_json, "format": self._format, "indent": _bounded(self.filters["indent"])}
+        self.filters = {name: self._counted(name, function) for name, function in self.filters.items()}
         self.globals |= {"dict": _Dict(), "namespace": _Namespace, "raise_exception": _refuse}
 
-    def count(self) -> None:
+    def count(self, steps: int = 1) -> None:
         """Called at every turn of a loop and every call."""
-        self.budget.steps += 1
+        self.budget.steps += steps
         if self.budget.steps > _MOST_STEPS:
             raise SecurityError(f"it takes more than {_MOST_STEPS:,} steps")
 
+    def made(self, n: int) -> None:
+        """Count characters (or items of a list) that are made, or are about to be."""
+        self.budget.characters += n
+        if self.budget.characters > _MOST_CHARACTERS:
+            raise SecurityError(f"it makes more than {_MOST_CHARACTERS:,} characters")
+
+    def written(self, value: Any) -> str:
+        """What `{{ value }}` writes."""
+        self._walk(value)
+        text = str(value)
+        self.made(len(text))
+        return text
+
+    def joined(self, *values: Any) -> str:
+        """What `a ~ b` makes."""
+        return "".join(map(self.written, values))
+
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         self.count()
-        return super().call(context, obj, *args, **kwargs)
+        owner = getattr(obj, "__self__", None)
+        if isinstance(owner, str):
+            self._before(getattr(obj, "__name__", ""), owner, args)
+        result = super().call(context, obj, *args, **kwargs)
+        if isinstance(result, str | list) and owner is not self:
+            self.made(len(result))
+        return result
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
@@ -70,10 +92,49 @@ class _Environment(ImmutableSandboxedEnvironment):
         if operator == "%" and isinstance(left, str) and _WIDE_FIELD.search(left):
             raise SecurityError("it formats with a width that is not small")
         for sequence, times in ((left, right), (right, left)):
-            is_long = isinstance(sequence, str | list | tuple) and isinstance(times, int)
-            if operator == "*" and is_long and len(sequence) * times > _MOST_CHARACTERS:
-                raise SecurityError(f"it makes a text of more than {_MOST_CHARACTERS:,} characters")
-        return super().call_binop(context, operator, left, right)
+            if operator == "*" and isinstance(sequence, str | list | tuple) and isinstance(times, int):
+                self.made(len(sequence) * times)
+        result = super().call_binop(context, operator, left, right)
+        if isinstance(result, str | list | tuple):
+            self.made(len(result))
+        return result
+
+    def _walk(self, value: Any) -> None:
+        """Count the parts of a nested value, one that is in several places as often: so much would be written of it."""
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            self.count(len(value))
+            for item in value:
+                self._walk(item)
+
+    def _before(self, name: str, text: Any, args: tuple[Any, ...]) -> None:
+        """Count what replacing and joining, which may square a length, will make."""
+        if name == "replace" and len(args) > 1 and all(isinstance(each, str) for each in (text, *args[:2])):
+            self.made(text.count(args[0]) * len(args[1]))
+        if name == "join" and args and isinstance(args[0], list | tuple):
+            self._walk(args[0])
+            self.made(sum(len(str(item)) + len(str(text)) for item in args[0]))
+
+    def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        n_passed = 1 if getattr(function, "jinja_pass_arg", None) else 0  # Jinja's own things come first
+
+        @wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            passed, given = args[:n_passed], args[n_passed:]
+            if name == "join" and not isinstance(given[0], Undefined):
+                given = ([*given[0]], *given[1:])  # it may be a generator, which is read once
+                self._before(name, given[1] if len(given) > 1 else kwargs.get("d", ""), given[:1])
+            if name in ("tojson", "string", "pprint", "urlencode", "xmlattr"):
+                self._walk(given[0])
+            if name == "replace":
+                self._before(name, str(given[0]), given[1:])
+            result = function(*passed, *given, **kwargs)
+            if isinstance(result, str | list):
+                self.made(len(result))
+            return result
+
+        return counted
 
     def format_string(self, s: str, args: Any, kwargs: Any, format_func: Any = None) -> str:
         if _WIDE_FIELD.search(s):
@@ -93,10 +154,20 @@ class _Environment(ImmutableSandboxedEnvironment):
     ) -> str:
         # A loop inside a loop needs no call, so each body begins with one of ours.
         for loop in list(source.find_all((nodes.For, nodes.Macro))):
-            count = nodes.Call(nodes.EnvironmentAttribute("count"), [], [], None, None)
-            loop.body.insert(0, nodes.ExprStmt(count, lineno=loop.lineno))
+            loop.body.insert(0, nodes.ExprStmt(self._asked("count", []), lineno=loop.lineno))
+        # What is written may be kept (`{% set %}` blocks, macros) and written again, so it is counted where it is made.
+        for output in list(source.find_all(nodes.Output)):
+            output.nodes = [
+                part if isinstance(part, nodes.TemplateData) else self._asked("written", [part])
+                for part in output.nodes
+            ]
+        for concat in list(source.find_all(nodes.Concat)):
+            concat.nodes = [self._asked("joined", concat.nodes)]
         source.set_environment(self)
         return super()._generate(source, name, filename, defer_init)
+
+    def _asked(self, name: str, arguments: list[nodes.Expr]) -> nodes.Call:
+        return nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None)
 
 
 class _Generation(Extension):
@@ -183,11 +254,5 @@ def compiled(source: str) -> Template:
 def run(source: str, values: Mapping[str, Any], now: datetime) -> str:
     """What a template writes for `values`. Raises `TemplateRefusal` with its own words, or whatever else went wrong in it."""
     template = compiled(source)
-    _ENVIRONMENT.budget.steps = 0
-    parts, size = [], 0
-    for part in template.generate(**values, strftime_now=now.strftime):
-        size += len(part)
-        if size > _MOST_CHARACTERS:
-            raise SecurityError(f"it writes more than {_MOST_CHARACTERS:,} characters")
-        parts.append(part)
-    return "".join(parts)
+    _ENVIRONMENT.budget.steps = _ENVIRONMENT.budget.characters = 0
+    return template.render(**values, strftime_now=now.strftime)

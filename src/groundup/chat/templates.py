@@ -16,6 +16,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, UndefinedError
 
+from groundup.chat.errors import TemplateError
 from groundup.chat.sandbox import TemplateRefusal, compiled, run
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.tokenization.beginning import adds_bos
@@ -26,14 +27,6 @@ OWN = "own"
 # What `strftime_now` tells a template, so that a rendering is the same on every day; it is the date Llama 3.1's own
 # template takes when it is told none.
 TODAY = datetime(2024, 7, 26)
-
-
-class TemplateError(GroundupError):
-    """A template cannot render a conversation; `reason` says why, in its own words where it refused."""
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class ChatTemplate:
         try:
             return run(self.source, values, now)
         except TemplateRefusal as error:
-            raise TemplateError(f"the chat template {self.name} refuses: {error}", str(error)) from error
+            raise TemplateError(f"the chat template {self.name} refuses: {error}") from error
         except UndefinedError as error:
             raise TemplateError(
                 f"the chat template {self.name} needs what is not there: {error}", str(error)
@@ -84,8 +77,7 @@ class ChatTemplate:
                 f"the chat template {self.name} calls itself without end", "endless recursion"
             ) from error
         except Exception as error:  # a template is a program: it may fail in any way
-            reason = str(error) or type(error).__name__
-            raise TemplateError(f"the chat template {self.name} fails: {reason}", reason) from error
+            raise TemplateError(f"the chat template {self.name} fails: {error or type(error).__name__}") from error
 
     @cached_property
     def marks_answers(self) -> bool:

@@ -28,6 +28,7 @@ from groundup.checkpoints.adapter_base import (
     without_copies,
 )
 from groundup.checkpoints.model_folder import card_head, is_adapter_folder, open_source, resolve_model
+from groundup.checkpoints.packages import PACKAGE_PREFIX
 from groundup.checkpoints.sources import build_from
 from groundup.checkpoints.tensor_files import read_tensors, save_tensors
 from groundup.checkpoints.tokenizer_folder import open_tokenizer
@@ -190,7 +191,7 @@ def default_card(model: LanguageModel, settings: PeftSettings, base: str, n_rows
     name, (_, total) = model.config.architecture, count_parameters(model)
     own = sum(p.numel() for key, p in model.named_parameters() if ".adapters." in key)
     kind = ("DoRA" if settings.dora else "LoRA") + (", rank-stabilised" if settings.rslora else "")
-    known = known_elsewhere(name)
+    known = known_elsewhere(name) and not base.startswith(PACKAGE_PREFIX) and not base.endswith((".gguf", ".bin"))
     room = f"base.resize_token_embeddings({model.config.vocab_size})\n" if model.config.vocab_size > n_rows else ""
     usage = f"""```python
 from peft import PeftModel

@@ -7,6 +7,7 @@ known, present and of the shape that the config asks for, and a config may ask f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,13 +184,21 @@ def _check_own_code(folder: Path, code: Any, ours: str) -> None:
 
 
 @torch.no_grad()
-def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor, dtype: torch.dtype = torch.float32) -> float:
+def verify_model(
+    folder: str | Path,
+    model: LanguageModel,
+    tokens: Tensor,
+    *,
+    keep: Callable[[LanguageModel], object] | None = None,
+) -> float:
     """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T].
 
-    `dtype` is what the weights are read into: what frozen ones are kept in, where there are any.
+    `keep` does to what was read, in place, what was done to the model's frozen weights, where there are any.
     """
     tokens_BT = torch.atleast_2d(tokens).to(model.token_embedding.weight.device)
-    loaded, _ = load_model(folder, dtype=dtype, device=tokens_BT.device)
+    loaded, _ = load_model(folder, dtype=torch.float32, device=tokens_BT.device)
+    if keep is not None:
+        keep(loaded)
     training, compute_dtype = model.training, model.compute_dtype
     model.compute_dtype = loaded.compute_dtype = torch.float32
     try:

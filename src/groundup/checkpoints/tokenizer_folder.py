@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from groundup.checkpoints.gguf_header import GGUFFile
 from groundup.checkpoints.hub import download, is_hub_name
@@ -12,10 +12,13 @@ from groundup.checkpoints.packages import PACKAGE_PREFIX, model_in_package
 from groundup.core.errors import GroundupError
 from groundup.core.files import read_json
 from groundup.core.progress import QUIET, Reporter
+from groundup.tokenization.folder import settings_beside
 from groundup.tokenization.gguf_vocabulary import tokenizer_from_gguf
 from groundup.tokenization.imports import IMPORTABLE, import_tokenizer
-from groundup.tokenization.settings_files import settings_beside
 from groundup.tokenization.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from groundup.chat.renderer import Renderer
 
 PLACES = (".", "model", "tokenizer", "data/tokenizer")
 # What a published model without tokenizer.json has instead, the one that says most first.
@@ -82,6 +85,19 @@ def open_tokenizer(name: str | Path, *, reporter: Reporter = QUIET) -> Tokenizer
     return Tokenizer.load(resolve_tokenizer(path))
 
 
+def open_renderer(name: str | Path, template: str | None = None, *, reporter: Reporter = QUIET) -> Renderer:
+    """The chat renderer of the model, run or tokenizer that `name` means (as for `open_tokenizer`).
+
+    `template` is chatml, alpaca, llama3, phi, own or a `.jinja` file; the model's own, else chatml, if left out. Raises
+    `GroundupError` when there is none of that name; whether one can train with it says `Renderer.check`.
+    """
+    from groundup.chat.renderer import Renderer
+    from groundup.chat.templates import find_template
+
+    tokenizer = open_tokenizer(name, reporter=reporter)
+    return Renderer(tokenizer, find_template(template, tokenizer))
+
+
 def _with_settings_of(folder: Path, tokenizer: Tokenizer) -> Tokenizer:
     """An imported vocabulary with what its folder adds: tokens with ids of their own, roles, the chat template."""
     settings = settings_beside(folder / "tokenizer.json")
@@ -96,7 +112,8 @@ def _with_settings_of(folder: Path, tokenizer: Tokenizer) -> Tokenizer:
     if not added and not kept:
         return tokenizer
     description["added_tokens"] = [*(description.get("added_tokens") or []), *added]
-    result = Tokenizer(json.dumps(description, ensure_ascii=False, indent=1), tokenizer.config | kept)
+    changed = json.dumps(description, ensure_ascii=False, indent=1)
+    result = Tokenizer(changed, tokenizer.config | kept, tokenizer.sentencepiece_model)
     for token in added:
         if (ids := result.encode(token["content"], allow_special=True)) != [token["id"]]:
             raise GroundupError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from groundup.cli._options import config_options, given
+from groundup.cli._options import NAME, config_options, given
 from groundup.generation.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ COMMANDS = "/reset begins anew, /system TEXT begins anew under TEXT, /exit (or C
 
 
 @click.command(short_help="Talk with a model.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.option("--prompt", help="One message; print the answer and end.")
 @click.option("--system", help="What the model is told before the conversation.")
 @click.option(
@@ -37,7 +37,8 @@ COMMANDS = "/reset begins anew, /system TEXT begins anew under TEXT, /exit (or C
     help="int8: 8-bit weights, the fastest on a CPU, at a small loss.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-def command(model, prompt, system, template, stop, precision, device, **settings) -> None:
+@click.option("--base", help="Where the base of an adapter lies, if it is not where its files say.")
+def command(model, prompt, system, template, stop, precision, device, base, **settings) -> None:
     """Talk with MODEL (a run folder, a model folder, or a hub name).
 
     Ctrl-C stops an answer, Ctrl-D or /exit ends the conversation, /reset begins a new one, /system TEXT gives it another system
@@ -54,7 +55,7 @@ def command(model, prompt, system, template, stop, precision, device, **settings
     chosen = SamplingSettings.build(chosen, source="groundup chat").model_dump()
     notes = Terminal(Console(stderr=True, highlight=False))
     chat = Chat(
-        load(model, precision=precision, device=device, template=template, reporter=notes),
+        load(model, base=base, precision=precision, device=device, template=template, reporter=notes),
         system=system,
         reporter=notes,
         **chosen,

@@ -18,7 +18,8 @@ def command(text, out, **given) -> None:
 
     Left out, --rules is `default`: Unicode repair, hidden Unicode, personal data masked, empty documents, exact
     duplicates. More, by name: gopher (gopher_quality, gopher_repetition), c4, fineweb, symbols, language, perplexity,
-    gibberish, boilerplate, near, substrings. Look first with `groundup data inspect`.
+    gibberish, boilerplate, near, substrings. Look first with `groundup data inspect`. Interrupted or killed, the same
+    command goes on after the documents it has judged.
     """
     from groundup.core.progress import Terminal
     from groundup.data.cleaning.clean import clean, summary

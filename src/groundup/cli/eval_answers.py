@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import PATH, config_options, given
+from groundup.cli._options import NAME, PATH, config_options, given
 from groundup.generation.settings import SamplingSettings
 
 
 @click.command(short_help="Let a model answer the questions of a file, and measure the answers.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.argument("questions")
 @click.option("--out", required=True, type=PATH, help="Folder for answers.jsonl and answers.html.")
 @click.option("--against", help="Another model, which answers the same questions.")

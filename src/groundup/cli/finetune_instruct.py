@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import PATH, config_from, config_options
+from groundup.cli._options import NAME, PATH, config_from, config_options
 from groundup.cli._reading import map_option
 from groundup.finetuning.instruct_data import InstructConfig
 
 
 @click.command(short_help="Teach a model to answer, from conversations.")
-@click.argument("model")
+@click.argument("model", type=NAME)
 @click.argument("data", nargs=-1, required=True)
 @click.option("--out", required=True, type=PATH, help="Run folder to make.")
 @click.option("--config", "config_file", type=PATH, help="YAML file of settings; flags win over it.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from groundup.cli._options import PATH, config_options, given
+from groundup.cli._options import NAME, PATH, config_options, given
 from groundup.generation.settings import SamplingSettings
 
 
 @click.command(short_help="Make a page to review answers by hand; it gives a file of preferences.")
-@click.argument("place")
+@click.argument("place", type=NAME)
 @click.option("--out", required=True, type=PATH, help="The page to write, as review.html.")
 @click.option("--questions", help="File of conversations: PLACE is a model, and answers them anew.")
 @click.option("--answers", type=click.IntRange(min=1), help="Answers to draw for each question; 2 if left out.")

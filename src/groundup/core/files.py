@@ -7,6 +7,7 @@ previous version as it was. A write that fails is reported as a `GroundupError` 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -119,6 +120,26 @@ def folder_written_atomically(path: str | Path) -> Iterator[Path]:
                 os.rename(retired, path)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(retired, ignore_errors=True)
+
+
+def lock_folder(path: Path) -> int:
+    """Lock a folder for this process by its `.lock`; the lock goes with the descriptor returned, or with the process.
+
+    Raises `GroundupError` while another process holds it.
+    """
+    with clear_write_errors(path):
+        lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 20, 0).decode().strip() or "unknown"
+        os.close(lock)
+        raise GroundupError(
+            f"{path} is being written by another process (number {holder}); wait for it, or stop it first"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    return lock
 
 
 def recover_retired(path: str | Path) -> None:

@@ -8,7 +8,6 @@ go on from. One process writes at a time (a lock says so); any number may read w
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import math
 import os
@@ -27,6 +26,7 @@ from groundup.core.errors import GroundupError, nearest
 from groundup.core.files import (
     clear_write_errors,
     flush_to_disk,
+    lock_folder,
     read_json,
     recover_retired,
     write_atomically,
@@ -276,18 +276,7 @@ class RunFolder:
 
     def _acquire(self) -> None:
         """Lock the folder for this process; the lock goes when the process does, however it ends."""
-        with clear_write_errors(self.path):
-            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, 20, 0).decode().strip() or "unknown"
-            self.close()
-            raise GroundupError(
-                f"{self.path} is being written by another process (number {holder}); wait for it, or stop it first"
-            ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        self._lock = lock_folder(self.path)
 
     def _append(self, path: Path, row: Row) -> None:
         assert self._lock is not None, "open the run for writing first"

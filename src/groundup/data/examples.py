@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 
+from groundup.chat.errors import CannotRender
 from groundup.chat.renderer import Rendered, Renderer
-from groundup.chat.templates import TemplateError
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import folder_written_atomically, read_json, sha256_of, write_json
 from groundup.core.progress import QUIET, Reporter
@@ -104,7 +104,7 @@ class Examples:
         ]
         if m["n_cut"]:
             lines.append(f"{m['n_cut']:,} cut after the last answer that fits {m['context_length']:,} positions")
-        return lines + [f"rejected: {count:,} {reason}" for reason, count in m["rejected"].items()]
+        return lines + [f"rejected: {count:,} x {reason}" for reason, count in m["rejected"].items()]
 
 
 class ExampleWriter:
@@ -176,7 +176,7 @@ def make_examples(
             n += 1
             try:
                 found = rendered_examples(conversation, renderer, context_length)
-            except Refused as refused:
+            except CannotRender as refused:
                 reject_row(remarks, place_of(conversation), refused.what, refused.detail, on_bad_row="skip")
                 found = []
             for ids, trained, cut in found:
@@ -199,6 +199,7 @@ def make_examples(
 
 
 _REJECTED = "rows rejected: "
+_MOST_REASONS = 5  # in an error; the manifest has them all
 
 
 def _check_share(rejected: dict[str, int], n_rejected: int, n: int, most: float) -> None:
@@ -206,43 +207,41 @@ def _check_share(rejected: dict[str, int], n_rejected: int, n: int, most: float)
         return
     if not n:
         raise GroundupError("there is no conversation to learn from")
-    reasons = "; ".join(f"{count:,} {what}" for what, count in rejected.items())
+    counted = sorted(rejected.items(), key=lambda entry: -entry[1])
+    reasons = "; ".join(f"{count:,} x {what}" for what, count in counted[:_MOST_REASONS])
+    if len(counted) > _MOST_REASONS:
+        reasons += f"; and {len(counted) - _MOST_REASONS} other reasons"
+    if n_rejected == n:
+        raise GroundupError(f"none of the {n:,} conversations can be learned from: {reasons}")
     raise GroundupError(
         f"{n_rejected:,} of {n:,} conversations cannot be learned from, and at most {most:.0%} may be left out: {reasons}. Repair "
         f"them, or allow more with max_rejected (above {n_rejected / n:.2f})"
     )
 
 
-class Refused(Exception):
-    """A conversation that is no example: `what` is the same for all with the same fault, `detail` this one's own."""
-
-    def __init__(self, what: str, detail: str = "") -> None:
-        super().__init__(what + detail)
-        self.what = what
-        self.detail = detail
+def learnable(conversation: Conversation, renderer: Renderer) -> list[Rendered]:
+    """What a conversation is learned from, whatever its length. Raises `CannotRender` when nothing can be."""
+    check_roles(conversation.messages)
+    if not any(message["role"] == "assistant" and message.get("weight", 1) for message in conversation.messages):
+        raise CannotRender("no answer is to be trained (all have weight 0)")
+    found = renderer.renderings(conversation.messages, conversation.tools)
+    if not all(any(rendering.trained[1:]) for rendering in found):
+        raise CannotRender("the chat template marks nothing as the assistant's")
+    return found
 
 
 def rendered_examples(
     conversation: Conversation, renderer: Renderer, context_length: int
 ) -> list[tuple[list[int], list[bool], bool]]:
-    """(ids, trained, whether it was cut) of each example a conversation gives. Raises `Refused`.
+    """(ids, trained, whether it was cut) of each example a conversation gives. Raises `CannotRender`.
 
     What follows the last answer is left out, and so are answers that do not fit whole, from the first of them on.
     """
-    check_roles(conversation.messages)
-    if not any(message["role"] == "assistant" and message.get("weight", 1) for message in conversation.messages):
-        raise Refused("with no answer to be trained (weight 0)")
-    try:
-        renderings = renderer.renderings(conversation.messages, conversation.tools)
-    except TemplateError as error:
-        raise Refused(f"refused by the chat template: {error.reason}") from error
-    except GroundupError as error:
-        raise Refused(f"{error}") from error
     found, refused = [], None
-    for rendering in renderings:
+    for rendering in learnable(conversation, renderer):
         try:
             found.append(_fitted(rendering, context_length))
-        except Refused as error:
+        except CannotRender as error:
             refused = refused or error
     if refused and not found:
         raise refused
@@ -251,11 +250,9 @@ def rendered_examples(
 
 def _fitted(rendering: Rendered, context_length: int) -> tuple[list[int], list[bool], bool]:
     answers = [answer for answer in rendering.answers if answer.end <= context_length + 1]
-    if not rendering.answers or not any(rendering.trained[1:]):
-        raise Refused("with nothing trained in what the template writes")
     if not answers:
-        raise Refused(
-            f"whose answer does not fit {context_length:,} positions",
+        raise CannotRender(
+            f"the answer does not fit {context_length:,} positions",
             f" (it ends at token {rendering.answers[0].end:,}); give a longer context_length",
         )
     end = answers[-1].end
@@ -263,8 +260,8 @@ def _fitted(rendering: Rendered, context_length: int) -> tuple[list[int], list[b
 
 
 def check_roles(messages: Messages) -> None:
-    """Raise `Refused` unless a system message comes first or not at all, user and assistant take turns, results follow calls and
-    the last message is the assistant's."""
+    """Raise `CannotRender` unless a system message comes first or not at all, user and assistant take turns, results follow
+    calls and the last message is the assistant's."""
     before = ""
     for number, message in enumerate(messages, 1):
         role = message["role"]
@@ -272,10 +269,12 @@ def check_roles(messages: Messages) -> None:
             where = (
                 f"after {'an assistant that calls a tool' if before == 'calling' else before}" if before else "first"
             )
-            raise Refused("with a wrong order of roles", f": message {number} is of role {role}, {where}")
+            raise CannotRender("the roles are in a wrong order", f": message {number} is of role {role}, {where}")
         before = "calling" if role == "assistant" and message.get("tool_calls") else role
     if before not in ("assistant", "calling"):
-        raise Refused("with a wrong order of roles", f": the last message is of role {before or 'none'}, not assistant")
+        raise CannotRender(
+            "the roles are in a wrong order", f": the last message is of role {before or 'none'}, not assistant"
+        )
 
 
 class PackedExamples:

@@ -20,13 +20,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from groundup.chat.errors import CannotRender
 from groundup.chat.renderer import Renderer
 from groundup.chat.templates import find_template
 from groundup.core.errors import GroundupError
 from groundup.core.files import write_json
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder, SourceSummary
-from groundup.data.examples import Examples, Refused, rendered_examples, writing_examples
+from groundup.data.examples import Examples, rendered_examples, writing_examples
 from groundup.data.reading_records import Records, read_records
 from groundup.data.records import Conversation, Messages, Preference, place_of
 from groundup.data.remarks import Remarks, reject_row
@@ -119,7 +120,7 @@ def collect(config: PreferConfig, run: RunFolder, reporter: Reporter) -> None:
             for record in _with_progress(records, n_rows, reporter):
                 try:
                     found = _rendered(record, renderer, length, config.loss)
-                except Refused as refused:
+                except CannotRender as refused:
                     reject_row(remarks, place_of(record), refused.what, refused.detail, on_bad_row="skip")
                     continue
                 side = VALIDATION if _is_held_out(record.prompt, fraction) else TRAIN
@@ -143,21 +144,21 @@ def collect(config: PreferConfig, run: RunFolder, reporter: Reporter) -> None:
 def _rendered(
     record: Preference, renderer: Renderer, length: int, loss: str
 ) -> list[tuple[bool, list[int], list[bool]]]:
-    """(liked, ids, mask) of the answers of a row: both of a pair, or the one that was judged. Raises `Refused`."""
+    """(liked, ids, mask) of the answers of a row: both of a pair, or the one that was judged. Raises `CannotRender`."""
     sides = [(True, record.chosen), (False, record.rejected)]
     answers = [(liked, answer) for liked, answer in sides if answer is not None]
     if len(answers) == 1 and loss != "kto":
-        raise Refused("with one judged answer, from which only --loss kto learns")
+        raise CannotRender("there is one judged answer, from which only --loss kto learns")
     prompt: Messages = tuple({**message, "weight": 0} for message in record.prompt)
     found = []
     for liked, answer in answers:
         whole = Conversation((*prompt, *answer), record.tools, record.source, record.index)
         examples = rendered_examples(whole, renderer, length)
         if len(examples) != 1 or examples[0][2]:
-            raise Refused("whose answer does not fit the context or is several texts by this template")
+            raise CannotRender("an answer does not fit the context or is several texts by this template")
         found.append((liked, *examples[0][:2]))
     if len(found) == 2 and found[0][1] == found[1][1]:
-        raise Refused("whose answers are the same text")
+        raise CannotRender("the answers are the same text")
     return found
 
 

@@ -38,7 +38,8 @@ def data_terminal(
     for source in sources:
         lengths = summarize_lengths(document_lengths(source.rows.split))
         named = f"{source.name}: " if source.name else ""
-        parts += [named + _said_lengths(source, lengths), "", _histogram(lengths, source.rows), ""]
+        histogram = histogram_terminal(lengths, source.rows.context_length)
+        parts += [named + _said_lengths(source, lengths), "", histogram, ""]
         parts += [f"reading: {said_cuts(source.rows)}", ""]
     if len(sources) > 1:
         names = " ".join(sources[source].name for source, _ in chosen)
@@ -56,12 +57,8 @@ def data_html(
     body = "<h1>What a training reads</h1>"
     for source in sources:
         lengths = summarize_lengths(document_lengths(source.rows.split))
-        lines = [
-            (tokens, documents, _html_bar(share), remark)
-            for tokens, documents, share, remark in _bins(lengths, source.rows)
-        ]
         body += f"<h2>{escape(source.name or 'Documents')}</h2><p>{escape(_said_lengths(source, lengths))}.</p>"
-        body += table(lines, ("tokens", "documents", "", ""))
+        body += histogram_html(lengths, source.rows.context_length)
         body += f"<p>{escape(said_cuts(source.rows))}.</p>"
     body += "<h2>Rows</h2>"
     for source, index in chosen:
@@ -79,24 +76,37 @@ def _said_lengths(source: ShownSource, lengths: LengthSummary) -> str:
     )
 
 
-def _bins(lengths: LengthSummary, rows: Rows) -> list[tuple[str, str, float, str]]:
-    """(tokens, documents, share of the longest bar, remark) of each line of the histogram."""
+def _bins(lengths: LengthSummary, context_length: int | None) -> list[tuple[str, str, float, str]]:
+    """(tokens, how many have so many, share of the longest bar, remark) of each line of the histogram."""
     most = max((n for *_, n in lengths.histogram), default=1)
     found = []
     for low, high, n in lengths.histogram:
-        remark = "longer than a row" if low > rows.context_length else ""
-        if low <= rows.context_length <= high:
-            remark = f"a row holds {rows.context_length:,}"
+        remark = ""
+        if context_length is not None:
+            remark = "longer than a row" if low > context_length else ""
+            if low <= context_length <= high:
+                remark = f"a row holds {context_length:,}"
         found.append((f"{low:,} to {high:,}" if high > low else f"{low:,}", f"{n:,}", n / most, remark))
     return found
 
 
-def _histogram(lengths: LengthSummary, rows: Rows) -> RenderableType:
+def histogram_terminal(
+    lengths: LengthSummary, context_length: int | None = None, what: str = "documents"
+) -> RenderableType:
+    """How many of `what` have how many tokens, a bar for each power of two; a row's length remarked."""
     lines = [
-        (tokens, documents, "█" * round(_BAR * share) or ("▏" if share else ""), remark)
-        for tokens, documents, share, remark in _bins(lengths, rows)
+        (tokens, count, "█" * round(_BAR * share) or ("▏" if share else ""), remark)
+        for tokens, count, share, remark in _bins(lengths, context_length)
     ]
-    return terminal_table(("tokens", "documents", "", ""), lines, numbers=(0, 1))
+    return terminal_table(("tokens", what, "", ""), lines, numbers=(0, 1))
+
+
+def histogram_html(lengths: LengthSummary, context_length: int | None = None, what: str = "documents") -> str:
+    """The same as a part of a page."""
+    lines = [
+        (tokens, count, _html_bar(share), remark) for tokens, count, share, remark in _bins(lengths, context_length)
+    ]
+    return table(lines, ("tokens", what, "", ""))
 
 
 def _html_bar(share: float) -> Raw:

@@ -40,7 +40,7 @@ def windows_terminal(
     return Group(
         _title(rows, index, source),
         "",
-        coloured_text(_running(tokenizer, row.ids), row.documents),
+        coloured_text(running_text(tokenizer, row.ids), row.documents),
         "",
         terminal_table(_HEADER, _exercises(row, tokenizer, n_rows), numbers=(0, 3)),
         *([_left_out(row)] if len(row.targets) > n_rows else []),
@@ -91,7 +91,7 @@ def _spell(rows: Rows, tokenizer: Tokenizer, index: int) -> _Row:
     )
 
 
-def _running(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+def running_text(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
     """The text of each id in its place; a character of several ids is with its last one, so that the whole is readable."""
     stream = tokenizer.stream(continued=True)
     texts = [stream.push(id) for id in ids]

@@ -90,6 +90,10 @@ def _check_algorithm(tokenizer: Tokenizer) -> None:
             f"a {tokenizer.algorithm} tokenizer cannot be extended: {reasons[tokenizer.algorithm]}; train a new one with "
             "`groundup tokenizer train`, or start from a model whose tokenizer is byte pairs (bpe)"
         )
+    if tokenizer.sentencepiece_model is not None:
+        raise GroundupError(
+            "the ids of this tokenizer are from SentencePiece's model file, to which nothing can be added"
+        )
     if tokenizer.bytes_table() is None:
         raise GroundupError("this byte pair tokenizer has endings or prefixes on its pieces and cannot be extended")
 

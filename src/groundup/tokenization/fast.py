@@ -59,7 +59,7 @@ _SAMPLE = (
     " \U000105d2\u0307 <|endoftext|> trailing   "
 )
 # And how a text may end or begin.
-_SAMPLES = (
+SAMPLES = (
     _SAMPLE,
     "",
     " ",
@@ -115,7 +115,7 @@ def fast_encoder(description: dict[str, Any], reference: Tokenizer) -> FastEncod
         return between(text) if _is_normalized(description, text) else reference_ids(reference, text)
 
     form = unicodedata.normalize if description.get("normalizer") else lambda _, text: text
-    samples = [form("NFC", word["content"].join(_SAMPLES)) for word in words]
+    samples = [form("NFC", word["content"].join(SAMPLES)) for word in words]
     if not all(np.array_equal(encode_with_words(text), reference_ids(reference, text)) for text in samples):
         return None
     return FastEncoder(found.library, encode_with_words, lambda texts: [encode_with_words(text) for text in texts])
@@ -200,7 +200,7 @@ def _byte_pair_encoder(description: dict[str, Any], reference: Tokenizer) -> Fas
             lambda text: encode(text) if is_ready(text) else encode_slowly(text),
             lambda texts: encode_group(texts) if all(map(is_ready, texts)) else [found.encode(text) for text in texts],
         )
-        samples = [unicodedata.normalize("NFC", sample) if normalizer else sample for sample in _SAMPLES]
+        samples = [unicodedata.normalize("NFC", sample) if normalizer else sample for sample in SAMPLES]
         is_equal = all(np.array_equal(found.encode(sample), encode_slowly(sample)) for sample in samples)
         return found if is_equal else None
 

@@ -1,9 +1,9 @@
 """Text to ids and back: one class for every tokenizer, whoever trained it.
 
 The `tokenizers` library is the reference for what a `tokenizer.json` means; `fast.py` does the same work faster where
-that is proved. Text is from people and stays text: `encode` never makes a special id, even from the characters of
-a special token's name, unless asked with `allow_special`. The ids of a text are its own: nothing (no beginning of
-text, no template) is put around them.
+that is proved, and `sentencepiece_ids.py` asks SentencePiece where only it gives SentencePiece's ids. Text is from people
+and stays text: `encode` never makes a special id, even from the characters of a special token's name, unless asked with
+`allow_special`. The ids of a text are its own: nothing (no beginning of text, no template) is put around them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,21 @@ from groundup.tokenization.fast import (
     merge_pairs,
     reference_ids,
 )
+from groundup.tokenization.folder import (
+    IDS_FROM,
+    MODEL_FILE,
+    chat_template_of,
+    model_beside,
+    settings_beside,
+    write_settings,
+)
 from groundup.tokenization.guard import description_for_people, vocabulary_of
 from groundup.tokenization.patterns import MayCut, cut_rule, find_pattern, never_cut, slices
-from groundup.tokenization.settings_files import chat_template_of, settings_beside, write_settings
+from groundup.tokenization.sentencepiece_ids import SentencePieceIds
 from groundup.tokenization.special import SPECIAL_TOKENS
 from groundup.tokenization.spelling import Spelling, estimated_bytes, find_spelling, is_byte_name
 from groundup.tokenization.streaming import TextStream
+from groundup.tokenization.texts import checked, in_groups
 
 # Texts shorter than this many characters do not wait for the fast encoder to be built and proved.
 _SHORT = 20_000
@@ -49,11 +58,19 @@ _SLICE = 1 << 20
 class Tokenizer:
     """Ids are 0 to `vocab_size` - 1. Make one by `Tokenizer.load(folder)` or `training.train_tokenizer(texts)`."""
 
-    def __init__(self, tokenizer_json: str, config: dict[str, Any]) -> None:
-        """Take the contents of a `tokenizer.json` (kept to the byte, for `save`) and of a `tokenizer_config.json`."""
+    def __init__(self, tokenizer_json: str, config: dict[str, Any], sentencepiece_model: bytes | None = None) -> None:
+        """Take the contents of a `tokenizer.json` (kept to the byte, for `save`) and of a `tokenizer_config.json`.
+
+        With a `sentencepiece_model` (the file's content) the ids are from it: `sentencepiece_ids.py` says when and why.
+        """
         self._json = tokenizer_json
+        self.sentencepiece_model = sentencepiece_model
         self.description: dict[str, Any] = json.loads(tokenizer_json)
         self.config = config
+        if (IDS_FROM in config) != (sentencepiece_model is not None):
+            raise GroundupError(
+                f"a tokenizer whose config has {IDS_FROM} takes a sentencepiece_model, and no other does"
+            )
         added = self.description.get("added_tokens") or []
         self._added = {token["content"]: int(token["id"]) for token in added}
         # The tokenizer for text of people, which knows no special tokens (guard.py).
@@ -82,17 +99,20 @@ class Tokenizer:
         if not isinstance(description, dict) or not isinstance(description.get("model"), dict):
             raise GroundupError(f"{file} is not a tokenizer.json: it has no `model`; get it again or train a new one")
         config = settings_beside(file)
+        model = model_beside(file, config)
         try:
-            return cls(file.read_text(encoding="utf-8"), config)
+            return cls(file.read_text(encoding="utf-8"), config, model)
         except Exception as error:  # the library raises bare Exception; a broken file is KeyError or TypeError here
             raise GroundupError(
                 f"{file} cannot be used as a tokenizer ({error or type(error).__name__}); get it again or train one"
             ) from error
 
     def save(self, folder: str | Path) -> None:
-        """Write `tokenizer.json`, `tokenizer_config.json` and the chat template; `transformers.AutoTokenizer` opens them."""
+        """Write `tokenizer.json`, `tokenizer_config.json`, chat template and model file; `AutoTokenizer` opens them."""
         folder = Path(folder)
         write_atomically(folder / "tokenizer.json", self._json)
+        if self.sentencepiece_model is not None:
+            write_atomically(folder / MODEL_FILE, self.sentencepiece_model)
         write_settings(folder, self.config)
 
     @property
@@ -102,20 +122,22 @@ class Tokenizer:
 
     def with_chat_template(self, source: str) -> Tokenizer:
         """The same tokenizer, which is saved with another chat template."""
-        return Tokenizer(self._json, self.config | {"chat_template": source})
+        return Tokenizer(self._json, self.config | {"chat_template": source}, self.sentencepiece_model)
 
     # ---- text to ids
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """The ids of `text`; with `allow_special`, names of special tokens in it become their ids."""
+        if allow_special and self._by_sentencepiece is not None:
+            return self._by_sentencepiece.ids_around(self._added, self._with_special, checked(text)).tolist()
         if allow_special:
-            return self._with_special.encode(_checked(text), add_special_tokens=False).ids
+            return self._with_special.encode(checked(text), add_special_tokens=False).ids
         return self.encode_array(text).tolist()
 
     def encode_array(self, text: str) -> Ids:
         """The ids of `text` as uint32; fastest for long texts. Raises `GroundupError` on half a surrogate pair."""
-        _checked(text)
-        if len(text) < _SHORT and "_fast" not in self.__dict__:
+        checked(text)
+        if len(text) < _SHORT and "_fast" not in self.__dict__ and self.sentencepiece_model is None:
             return self._slow(text)
         encode = self._fast or self._slow
         parts = [encode(part) for part in self.slices(text)]
@@ -133,12 +155,12 @@ class Tokenizer:
         n_threads = n_threads or n_cores()
         self.prepare()  # once, before the threads want it
         if n_threads == 1:
-            for group in _groups(texts, _SLICE):
+            for group in in_groups(texts, _SLICE):
                 yield from self._encode_group(group)
             return
         with ThreadPoolExecutor(n_threads) as pool:
             waiting: deque[Any] = deque()
-            for group in _groups(texts, _SLICE):
+            for group in in_groups(texts, _SLICE):
                 waiting.append(pool.submit(self._encode_group, group))
                 if len(waiting) > 2 * n_threads:
                     yield from waiting.popleft().result()
@@ -147,7 +169,7 @@ class Tokenizer:
 
     def _encode_group(self, texts: list[str]) -> list[Ids]:
         if self._fast and max(map(len, texts)) <= _SLICE:
-            return self._fast.encode_group([_checked(text) for text in texts])
+            return self._fast.encode_group([checked(text) for text in texts])
         return [self.encode_array(text) for text in texts]
 
     def safe_cut(self, text: str, near: int) -> int:
@@ -171,11 +193,20 @@ class Tokenizer:
     def _may_cut(self) -> MayCut:
         if self._is_char:
             return lambda before, after: True
+        if self.sentencepiece_model is not None:
+            return never_cut
         # Of added words that are looked for across word borders nothing is promised.
         return never_cut if has_added_words(self._ordinary) else cut_rule(self.description)
 
     @cached_property
+    def _by_sentencepiece(self) -> SentencePieceIds | None:
+        model = self.sentencepiece_model
+        return None if model is None else SentencePieceIds(model, self._ordinary, self._vocabulary, self._reference)
+
+    @cached_property
     def _fast(self) -> FastEncoder | None:
+        if self._by_sentencepiece is not None:
+            return self._by_sentencepiece.encoder()
         return fast_encoder(self._ordinary, self._reference)
 
     def _slow(self, text: str) -> Ids:
@@ -199,7 +230,7 @@ class Tokenizer:
     def words(self, text: str) -> list[str]:
         """The words `text` is split into before pieces are looked for, as the model sees them (bytes in disguise)."""
         normalizer, splitter = self._reference.normalizer, self._reference.pre_tokenizer
-        text = normalizer.normalize_str(_checked(text)) if normalizer else _checked(text)
+        text = normalizer.normalize_str(checked(text)) if normalizer else checked(text)
         return [word for word, _ in splitter.pre_tokenize_str(text)] if splitter else [text]
 
     def cut_word(self, word: str) -> list[int]:
@@ -268,7 +299,9 @@ class Tokenizer:
 
     def library_offsets(self, text: str) -> list[tuple[int, int]]:
         """The places (start, end) of the tokens of `text`, in characters, as the library keeps count of them."""
-        return self._reference.encode(_checked(text), add_special_tokens=False).offsets
+        if self._by_sentencepiece is not None:
+            return self._by_sentencepiece.places(checked(text))
+        return self._reference.encode(checked(text), add_special_tokens=False).offsets
 
     @cached_property
     def _tokens(self) -> list[str]:
@@ -286,12 +319,6 @@ class Tokenizer:
         if not 0 <= id < self.vocab_size:
             raise GroundupError(f"id {id} is not of this tokenizer, whose ids are 0 to {self.vocab_size - 1}")
         return int(id)
-
-    def same_score(self, ids: Sequence[int], others: Sequence[int]) -> bool:
-        """Whether a `unigram` model finds two ways to cut a text equally likely, up to rounding in 32 bits."""
-        vocab = self.description["model"]["vocab"]
-        first, second = (sum(vocab[id][1] for id in way) for way in (ids, others))
-        return abs(first - second) <= 2.0**-22 * (abs(first) + abs(second)) * max(1, len(ids)) ** 0.5
 
     # ---- what it is
 
@@ -326,7 +353,7 @@ class Tokenizer:
 
     @property
     def library(self) -> str:
-        """What long texts are encoded by: `gigatoken`, `tiktoken`, `numpy` or `tokenizers`."""
+        """What long texts are encoded by: `gigatoken`, `tiktoken`, `numpy`, `sentencepiece` or `tokenizers`."""
         return self._fast.library if self._fast else "tokenizers"
 
     @property
@@ -346,6 +373,8 @@ class Tokenizer:
         model = self.description["model"] | {"merges": merge_pairs(self.description["model"])}
         parts = {key: self.description.get(key) for key in ("normalizer", "pre_tokenizer", "decoder")}
         content = parts | {"model": model, "added_tokens": self._added}
+        if self.sentencepiece_model is not None:
+            content["ids_from"] = hashlib.sha256(self.sentencepiece_model).hexdigest()
         return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
     @cached_property
@@ -366,28 +395,3 @@ def check_place(folder: str | Path) -> None:
     """Refuse to write a vocabulary into a model folder, whose weights are for the one that lies there."""
     if (Path(folder) / "config.json").exists():
         raise GroundupError(f"{folder} holds a model, whose tokenizer this one would replace; choose another folder")
-
-
-def _checked(text: str) -> str:
-    if not text.isascii():
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise GroundupError(
-                f"character {error.start} of the text is half a surrogate pair ({text[error.start]!r}), which no "
-                "encoding can hold; read the file as UTF-8 without errors='surrogateescape'"
-            ) from None
-    return text
-
-
-def _groups(texts: Iterable[str], n_characters: int) -> Iterator[list[str]]:
-    """Texts gathered until they are worth a thread's while."""
-    group, size = [], 0
-    for text in texts:
-        group.append(text)
-        size += len(text)
-        if size >= n_characters:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group

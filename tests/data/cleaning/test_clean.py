@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -258,33 +253,6 @@ def test_a_corpus_of_which_nothing_can_be_read_is_an_error(tmp_path):
     with pytest.raises(GroundupError, match=r"nothing could be read: .*a\.csv"):
         clean(tmp_path / "a.csv", tmp_path / "out", config=CleanConfig(text_field="body"), n_workers=1)
     assert not (tmp_path / "out").exists()
-
-
-def test_killed_it_leaves_nothing_and_the_next_run_clears_up(tmp_path):
-    rows = "".join(
-        json.dumps({"text": f"Document {i} is one of many that take a while. " * 40}) + "\n" for i in range(20_000)
-    )
-    (tmp_path / "a.jsonl").write_text(rows)
-    command = [
-        sys.executable,
-        "-m",
-        "groundup",
-        "data",
-        "clean",
-        str(tmp_path / "a.jsonl"),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    process = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL, env=os.environ)
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob(".out.*.partial/part-*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "out").exists() and list(tmp_path.glob(".out.*.partial"))
-    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "Now it is short."}) + "\n")
-    assert clean(tmp_path / "a.jsonl", tmp_path / "out", n_workers=1)["kept"]["documents"] == 1
-    assert not list(tmp_path.glob(".out.*"))
 
 
 def test_an_error_in_a_worker_is_the_persons(planted, tmp_path):

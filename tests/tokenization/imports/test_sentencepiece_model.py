@@ -15,6 +15,7 @@ from groundup.tokenization import Tokenizer
 from groundup.tokenization.imports import import_tokenizer
 from groundup.tokenization.imports.sentencepiece_file import NORMAL, UNUSED, Piece, SentencePieceFile
 from groundup.tokenization.imports.sentencepiece_model import sentencepiece_description
+from groundup.tokenization.sentencepiece_ids import same_score
 
 CORNERS = [
     *(
@@ -70,13 +71,19 @@ any_text = st.lists(st.one_of(fragments, st.text(characters))).map("".join)
 
 
 def assert_equal_ids(ours: Tokenizer, theirs, text: str) -> None:
+    assert ours.encode(text) == theirs.encode(text)
+
+
+def assert_as_likely(ours: Tokenizer, in_transformers, text: str) -> None:
     """Equal ids, or, for unigram, another way to cut the text that is equally likely up to rounding in 32 bits."""
-    ids, expected = ours.encode(text), theirs.encode(text)
-    if ids != expected:
-        if ids == [] and expected == theirs.encode("\x01") and not theirs.decode(expected).strip():
-            return  # spaces put after a text: the corner that sentencepiece_model.py names
-        assert ours.algorithm == "unigram", (text, ids, expected)
-        assert ours.same_score(ids, expected), (text, ids, expected)
+    if any(ours.token_of(id) in text for id in ours.special_ids):
+        return
+    ids, found = ours.encode(text), in_transformers(text)["input_ids"]
+    if ids != found and not (
+        found == [] and not ours.decode(ids).strip()
+    ):  # the corner that sentencepiece_model.py names
+        assert ours.algorithm == "unigram", (text, ids, found)
+        assert same_score(ours.description["model"], ids, found), (text, ids, found)
 
 
 def test_corners_have_their_ids_and_come_back_as_theirs(imported, model_text):
@@ -86,8 +93,7 @@ def test_corners_have_their_ids_and_come_back_as_theirs(imported, model_text):
         ids = ours.encode(text)
         if ours.unk_id not in ids and text.strip("\x01\u200b") and "▁" not in text:
             assert ours.decode(ids).rstrip(" ") == theirs.decode(ids).rstrip(" ")
-        if not any(ours.token_of(id) in text for id in ours.special_ids):
-            assert in_transformers(text)["input_ids"] == ids
+        assert_as_likely(ours, in_transformers, text)
 
 
 @settings(max_examples=150, deadline=None)
@@ -97,8 +103,7 @@ def test_any_text_has_their_ids_and_never_becomes_special(imported, text):
     assert_equal_ids(ours, theirs, text)
     ids = ours.encode(text)
     assert not set(ids) & (ours.special_ids - {ours.unk_id})
-    if not any(ours.token_of(id) in text for id in ours.special_ids):
-        assert in_transformers(text)["input_ids"] == ids
+    assert_as_likely(ours, in_transformers, text)
 
 
 def test_streams_give_what_decode_gives(imported, model_text):

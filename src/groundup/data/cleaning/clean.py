@@ -3,7 +3,7 @@
 The one idea: one stream. Documents are read, judged by all cores, compared in order, and then either counted
 (`inspect_corpus`) or written (`clean`): kept ones to shards, removed ones to `removed.jsonl` with the rule, the figure
 and an excerpt. The folder appears whole, at the end, or not at all; made again from the same text and settings, it is
-left as it is.
+left as it is, and interrupted, it goes on after the verdicts there are (`unfinished.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +42,7 @@ from groundup.data.cleaning.settings import CleanConfig
 from groundup.data.cleaning.shards import ShardWriter
 from groundup.data.cleaning.survey import NEEDS, Survey, survey
 from groundup.data.cleaning.together import Comparison, Item
+from groundup.data.cleaning.unfinished import Unfinished, place_beside
 from groundup.data.cleaning.workers import judged
 from groundup.data.remarks import documents
 from groundup.data.sources import Paths, Source, hash_sources
@@ -76,7 +78,7 @@ def inspect_corpus(
     """
     config = _checked(config, {"rules": INSPECTED} | settings if config is None else settings)
     with tempfile.TemporaryDirectory(prefix="groundup-inspect-") as folder:
-        work = _Work(paths, config, Path(folder), n_workers, reporter, is_final=False)
+        work = _Work(paths, config, Path(folder), n_workers, reporter)
         spool = work.spool() if "substrings" in config.groups else None
         for item in work.items():
             if item.reasons:
@@ -103,8 +105,9 @@ def clean(
     and win over `config`.
 
     `out` holds `part-*.jsonl.gz` (or `.parquet`), `removed.jsonl`, `report.json`, `settings.yaml`, and with `page` (a
-    function from the report to HTML) `report.html`. Killed at any moment, it is not there; run again, it begins anew.
-    Raises `GroundupError` as `inspect_corpus` does, and where `out` holds something else or lies in the text's own folder.
+    function from the report to HTML) `report.html`. Killed at any moment, it is not there; the same call goes on after
+    the documents that were judged, to the same bytes, and after any change it begins anew. Raises `GroundupError` as
+    `inspect_corpus` does, and where `out` holds something else, lies in the text's own folder, or is being made.
     """
     config, out = _checked(config, settings), Path(out)
     _check_place(paths, out)
@@ -112,12 +115,33 @@ def clean(
     hashes = hash_sources(sources)
     key = _key(config, sources, hashes)
     if (found := _cached(out, key)) is not None:
+        shutil.rmtree(place_beside(out), ignore_errors=True)  # a kill may have come just before
         reporter.say(f"{out}: same text and settings as before, nothing to do")
         return found
     _clear_leftovers(out)
+    unfinished, is_done = Unfinished.open(out, key, reporter), False
+    try:
+        numbers = _cleaned(paths, out, config, hashes, key, unfinished, n_workers, page, reporter)
+        is_done = True
+    finally:
+        unfinished.close(done=is_done)
+    return numbers
+
+
+def _cleaned(
+    paths: Paths,
+    out: Path,
+    config: CleanConfig,
+    hashes: list[str],
+    key: str,
+    unfinished: Unfinished,
+    n_workers: int | None,
+    page: Callable[[Numbers], str] | None,
+    reporter: Reporter,
+) -> Numbers:
     with folder_written_atomically(out) as folder:
         (folder / "work").mkdir()
-        work = _Work(paths, config, folder / "work", n_workers, reporter, is_final=True, hashes=hashes)
+        work = _Work(paths, config, folder / "work", n_workers, reporter, hashes=hashes, unfinished=unfinished)
         writer = ShardWriter(folder, config.out_format, config.shard_size)
         with open(folder / REMOVED, "w", encoding="utf-8", errors="backslashreplace") as removed:
             spool = work.spool() if "substrings" in config.groups else None
@@ -176,13 +200,15 @@ class _Work:
         folder: Path,
         n_workers: int | None,
         reporter: Reporter,
-        is_final: bool,
         hashes: list[str] | None = None,
+        unfinished: Unfinished | None = None,
     ) -> None:
+        """Without `unfinished` it is a look, that is not resumed: documents are judged as they are."""
         self._left_out: Counter[str] = Counter()
         reading = settings.reading
         sources = reading.sources(paths, self._left_out)
-        self._settings, self._folder, self._reporter, self._is_final = settings, folder, reporter, is_final
+        self._settings, self._folder, self._reporter, self._unfinished = settings, folder, reporter, unfinished
+        self._is_final = unfinished is not None
         self._corpus = Corpus(sources, reading)
         self._n_file_bytes = sum(source.n_bytes for source in sources)
         self._hashes = hashes or hash_sources(sources)
@@ -198,19 +224,26 @@ class _Work:
         self._left_out.update(comparison.remarks)
         if NEEDS & settings.groups:
             with self._reporter.bar("looking", total) as bar:
-                self._survey = survey(
+                look = partial(
+                    survey,
                     self._corpus,
                     settings.groups,
-                    self._folder,
                     boilerplate_documents=settings.boilerplate_documents,
                     seed=settings.seed,
                     advance=bar.advance,
                 )
+                self._survey = self._unfinished.surveyed(look) if self._unfinished else look(self._folder)
+                bar.set(total)  # of an earlier attempt, perhaps
         with self._reporter.bar("judging", total) as bar:
             yield from comparison.compared(self._judged(self._corpus.documents(bar.advance)))
 
     def _judged(self, documents: Iterator[Document]) -> Iterator[Item]:
-        for document, verdict in judged(documents, self._settings, self._folder, self._is_final, self._n_workers):
+        findings = self._unfinished.findings if self._unfinished else self._folder
+        judge = partial(
+            judged, settings=self._settings, findings=findings, is_final=self._is_final, n_workers=self._n_workers
+        )
+        found = self._unfinished.judged(documents, judge) if self._unfinished else judge(documents)
+        for document, verdict in found:
             self._report.add(document, verdict, utf8_bytes(document.text))
             yield Item(document, verdict, [{"rule": rule, "figure": figure} for rule, figure in verdict.failed])
 

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
+from groundup.core.files import read_json, write_json
 from groundup.data.cleaning.documents import Corpus
 from groundup.data.cleaning.lines import SHARE_OF_DOCUMENTS, LineCounts
 from groundup.data.cleaning.reference import Reference, train_reference
 
 CHUNK = 4096
 SAMPLE_CHARACTERS = 4_000_000
+
+_NUMBERS = "survey.json"
 
 NEEDS = {"boilerplate", "perplexity", "gibberish"}
 
@@ -44,7 +47,7 @@ def survey(
     seed: int,
     advance: Callable[[float], None],
 ) -> Survey:
-    """Read the corpus once and write into `folder` what `load_findings` reads."""
+    """Read the corpus once and write into `folder` what `load_survey` and `load_findings` read."""
     counts = LineCounts(folder)
     chance = random.Random(seed)
     share = min(1.0, SAMPLE_CHARACTERS / max(1, sum(_likely_characters(s.n_bytes, str(s)) for s in corpus.sources)))
@@ -70,7 +73,16 @@ def survey(
     words: Counter[str] = Counter()
     for chunk in chunks:
         words.update(set(chunk.split()))
+    write_json(folder / _NUMBERS, {"n_documents": n_documents, "n_sampled": len(chunks), "sample_words": words})
     return Survey(n_documents, lines, reference, words, len(chunks))
+
+
+def load_survey(folder: Path) -> Survey:
+    """What `survey` wrote into `folder`."""
+    numbers = read_json(folder / _NUMBERS)
+    return Survey(
+        numbers["n_documents"], *load_findings(folder), Counter(numbers["sample_words"]), numbers["n_sampled"]
+    )
 
 
 def load_findings(folder: Path) -> tuple[np.ndarray, Reference | None]:

@@ -36,6 +36,7 @@ class Int8Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight` [out, in] in any floating dtype, which becomes that of the scales; `bias` [out] is kept as it is."""
         super().__init__()
+        self.out_features, self.in_features = weight.shape
         values, scale = quantize_rows(weight)
         self.register_buffer("weight", values)
         self.register_buffer("scale", scale)
@@ -52,6 +53,10 @@ class Int8Linear(nn.Module):
         if self.bias is not None:
             out = out + self.bias.to(x.dtype)
         return out.view(*x.shape[:-1], -1)
+
+    def wide(self) -> Tensor:
+        """The weight [out, in] in fp32, as the layer computes with it."""
+        return self.weight.float() * self.scale.float()[:, None]
 
 
 def widened_product(rows_NI: Tensor, weight_OI: Tensor, scale_O: Tensor) -> Tensor:

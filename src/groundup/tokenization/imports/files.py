@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from groundup.core.errors import GroundupError
+from groundup.core.errors import GroundupError, missing_extra
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
+from groundup.tokenization.folder import IDS_FROM, model_beside, settings_beside
 from groundup.tokenization.imports.sentencepiece_file import looks_like_sentencepiece, read_sentencepiece
-from groundup.tokenization.imports.sentencepiece_model import sentencepiece_description
+from groundup.tokenization.imports.sentencepiece_model import model_for_people, sentencepiece_description
 from groundup.tokenization.imports.tiktoken_ranks import looks_like_ranks, ranks_description
 from groundup.tokenization.imports.vocabulary_files import gpt2_description, wordpiece_description
-from groundup.tokenization.settings_files import settings_beside
+from groundup.tokenization.sentencepiece_ids import same_score
 from groundup.tokenization.tokenizer import Tokenizer, check_place
 
 IMPORTABLE = (
@@ -89,6 +90,7 @@ def import_tokenizer(
     path = Path(file)
     data = _content(path)
     expected: Callable[[str], list[int]] | None = None
+    model: bytes | None = None
     program = ""
     asked = {"pattern": pattern, "special": special or None, "lowercase": lowercase, "merges": merges}
     kind = _kind(data, path)
@@ -109,14 +111,17 @@ def import_tokenizer(
             )
             description, config = sentencepiece_description(read, reporter)
             expected, program = _sentencepiece(data), "sentencepiece"
+            model = model_for_people(data, read) if IDS_FROM in config else None
         elif kind == "vocab.txt":
             description, config = wordpiece_description(data, path, lowercase=lowercase, reporter=reporter)
         else:
             vocab, merges_path = _gpt2_halves(data, path, kind, merges)
             description, config = gpt2_description(vocab, _content(merges_path), merges_path, reporter)
-        tokenizer = Tokenizer(json.dumps(description, ensure_ascii=False, indent=1), config)
+        tokenizer = Tokenizer(json.dumps(description, ensure_ascii=False, indent=1), config, model)
     if expected is not None:
         _compare(tokenizer, expected, path, program, reporter)
+    elif model is not None:
+        raise missing_extra("sentencepiece", "sentencepiece", f"the ids of {path}")
     elif program:
         reporter.say(f"the ids were not compared with {program}, which is not installed (pip install {program})")
     if out is not None:
@@ -180,7 +185,8 @@ def _json(data: bytes, path: Path) -> dict[str, Any]:
 def _from_tokenizer_json(data: bytes, path: Path, reporter: Reporter) -> Tokenizer:
     try:
         beside = settings_beside(path)
-        tokenizer = Tokenizer(data.decode("utf-8"), beside or {"tokenizer_class": "PreTrainedTokenizerFast"})
+        model = model_beside(path, beside)
+        tokenizer = Tokenizer(data.decode("utf-8"), beside or {"tokenizer_class": "PreTrainedTokenizerFast"}, model)
     except GroundupError:
         raise
     except Exception as error:  # the library raises bare Exception
@@ -230,11 +236,31 @@ def _compare(
     """Refuse an import whose ids differ from those of the program the vocabulary is for."""
     for text in HARD_TEXTS:
         found, theirs = tokenizer.encode(text), expected(text)
-        # Of ways to cut a text that are equally likely, rounding picks one; the number of pieces and the text are the same.
-        if found != theirs and not (tokenizer.algorithm == "unigram" and tokenizer.same_score(found, theirs)):
+        if found != theirs:
             raise GroundupError(
                 f"{path} cannot be imported exactly: {text[:40]!a} has ids {theirs[:12]} in {program} but {found[:12]} "
                 "here; please report this file"
             )
     n_characters = sum(map(len, HARD_TEXTS))
     reporter.say(f"ids equal {program}'s on {len(HARD_TEXTS)} hard texts ({n_characters:,} characters)")
+    if tokenizer.sentencepiece_model is not None:
+        _compare_without_model(tokenizer, expected, path, reporter)
+
+
+def _compare_without_model(
+    tokenizer: Tokenizer, expected: Callable[[str], list[int]], path: Path, reporter: Reporter
+) -> None:
+    """What other programs make of the `tokenizer.json` alone: of ways to cut a text that are equally likely, any."""
+    reporter.say(
+        "ids here are from the model file, which stays beside tokenizer.json, by the sentencepiece library; programs that "
+        "read tokenizer.json alone may cut a text otherwise where two ways are equally likely (a few pieces in 100,000)"
+    )
+    alone = Tokenizer(tokenizer.to_json(), {key: value for key, value in tokenizer.config.items() if key != IDS_FROM})
+    model = tokenizer.description["model"]
+    for text in HARD_TEXTS if model["type"] == "Unigram" else ():
+        found, theirs = alone.encode(text), expected(text)
+        if found != theirs and not same_score(model, found, theirs):
+            raise GroundupError(
+                f"{path} cannot be written as a tokenizer.json: {text[:40]!a} has ids {theirs[:12]} in sentencepiece but "
+                f"{found[:12]} there; please report this file"
+            )

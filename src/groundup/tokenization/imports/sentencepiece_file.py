@@ -6,6 +6,7 @@ schema (sentencepiece_model.proto of google/sentencepiece), and the protobuf lib
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,6 +123,18 @@ def read_sentencepiece(data: bytes, path: Path) -> SentencePieceFile:
         charsmap=normalizer.precompiled_charsmap,
         roles={role: id for role, id in ids.items() if 0 <= id < len(pieces) and pieces[id].kind == CONTROL},
     )
+
+
+def without_symbols(data: bytes, symbols: Collection[str]) -> bytes:
+    """The file with these user-defined pieces as control pieces, which are never found in a text; the rest as it was."""
+    if not symbols:
+        return data
+    model = _message("Model")()
+    model.ParseFromString(data)
+    for piece in model.pieces:
+        if piece.piece in symbols:
+            piece.type = CONTROL
+    return model.SerializeToString()
 
 
 @cache

@@ -10,7 +10,8 @@ comes first, so that a run grows from the left as it does in SentencePiece.
 
 Unigram: the score of a segmentation is the sum of its pieces', and the best one wins. SentencePiece adds in 32 bits from
 the beginning of the text, `tokenizers` in 64 bits from the beginning of a word, so where two segmentations are equal up to
-rounding (2^-24 of the sum so far) they may choose differently; the ids are then those of the better one.
+rounding (2^-24 of the sum so far) they may choose differently. For these, and for byte pairs with other ties, the settings say
+that the ids are from the model file (`tokenization/sentencepiece_ids.py`); the `tokenizer.json` is for other programs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from groundup.core.errors import GroundupError
 from groundup.core.progress import QUIET, Reporter
+from groundup.tokenization.folder import IDS_FROM, MODEL_FILE
 from groundup.tokenization.guard import is_markup
 from groundup.tokenization.imports.byte_level import added_token
 from groundup.tokenization.imports.charsmap import charsmap_steps, normalizer_of, replace_step
@@ -31,6 +33,7 @@ from groundup.tokenization.imports.sentencepiece_file import (
     UNUSED,
     USER_DEFINED,
     SentencePieceFile,
+    without_symbols,
 )
 from groundup.tokenization.spelling import SPACE
 
@@ -68,12 +71,21 @@ def sentencepiece_description(
         "pre_tokenizer": _pre_tokenizer(file, symbols),
         "post_processor": None,
         "decoder": _decoder(file),
-        "model": _MODELS[file.algorithm](file, symbols, reporter),
+        "model": _MODELS[file.algorithm](file, symbols),
     }
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": unknown}
     config |= {f"{role}_token": file.pieces[id].text for role, id in file.roles.items()}
     config |= {"pad_token": config.get("pad_token"), "clean_up_tokenization_spaces": False}
+    if file.algorithm == "unigram" or not _is_exact(file, description["model"], reporter):
+        config[IDS_FROM] = MODEL_FILE
     return description, config
+
+
+def model_for_people(data: bytes, file: SentencePieceFile) -> bytes:
+    """The model file to take ids from: symbols that are structure by their look are never found in a text."""
+    return without_symbols(
+        data, {file.pieces[id].text for id in file.ids(USER_DEFINED) if is_markup(file.pieces[id].text)}
+    )
 
 
 def _normalizer(file: SentencePieceFile) -> list[dict[str, Any]]:
@@ -139,21 +151,14 @@ def _decoder(file: SentencePieceFile) -> dict[str, Any]:
     return {"type": "Sequence", "decoders": steps}
 
 
-def _bpe(file: SentencePieceFile, symbols: list[str], reporter: Reporter) -> dict[str, Any]:
+def _bpe(file: SentencePieceFile, symbols: list[str]) -> dict[str, Any]:
     normal = {file.pieces[id].text: id for id in file.ids(NORMAL)}
-    lost = sorted({character for text in normal for character in text if character not in normal})
-    if lost:
-        reporter.warn(
-            f"{len(lost)} characters (such as {lost[0]!r}) are in pieces but are no pieces themselves; "
-            "texts that hold them may get other ids than from sentencepiece"
-        )
     merges = [
         (-file.pieces[id].score, -len(text) if _is_run(text) else 0, id, text[:cut], text[cut:])
         for text, id in normal.items()
         for cut in range(1, len(text))
         if text[:cut] in normal and text[cut:] in normal
     ]
-    _warn_of_ties(merges, reporter)
     return {
         "type": "BPE",
         "dropout": None,
@@ -173,20 +178,31 @@ def _is_run(text: str) -> bool:
     return len(set(text)) == 1
 
 
-def _warn_of_ties(merges: list[tuple[float, int, int, str, str]], reporter: Reporter) -> None:
-    """Equal scores of different pieces are exact only among runs of one character."""
+def _is_exact(file: SentencePieceFile, model: dict[str, Any], reporter: Reporter) -> bool:
+    """Whether a list of merges gives the ids of all texts; what it cannot say is told.
+
+    Equal scores of different pieces are exact only among runs of one character.
+    """
+    normal = {file.pieces[id].text: file.pieces[id].score for id in file.ids(NORMAL)}
+    lost = sorted({character for text in normal for character in text if character not in normal})
+    if lost:
+        reporter.warn(
+            f"{len(lost)} characters (such as {lost[0]!r}) are in pieces but are no pieces themselves; texts that hold them "
+            "may get other ids in transformers than from sentencepiece and here"
+        )
     pieces: dict[float, set[str]] = defaultdict(set)
-    for score, *_, left, right in merges:
-        pieces[score].add(left + right)
+    for left, right in model["merges"]:
+        pieces[normal[left + right]].add(left + right)
     tied = [text for texts in pieces.values() if len(texts) > 1 for text in sorted(texts) if not _is_run(text)]
     if tied:
         reporter.warn(
             f"{len(tied):,} pieces (such as {tied[0]!r}) share their score with others; sentencepiece joins the leftmost "
-            "of them first, which a tokenizer.json cannot express, so some texts may get other ids"
+            "of them first, which a tokenizer.json cannot express: some texts may get other ids in transformers than here"
         )
+    return not lost and not tied
 
 
-def _unigram(file: SentencePieceFile, symbols: list[str], reporter: Reporter) -> dict[str, Any]:
+def _unigram(file: SentencePieceFile, symbols: list[str]) -> dict[str, Any]:
     normal = {piece.text: piece.score for piece in file.pieces if piece.kind == NORMAL}
     low, high = min(normal.values()), max(normal.values())
     # Names of bytes and of structure are not for texts: their score is below that of any other way to spell them. The
