@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
@@ -40,25 +42,17 @@ def test_what_is_streamed_is_what_is_returned_and_what_a_batch_gives(talker: Tex
     assert [answer.text for answer in together] == alone
 
 
-def test_the_end_of_turn_ends_an_answer(talker: TextModel):
-    """The engine is told the template's stop ids: make the end of turn the likeliest token, and nothing is written."""
-    prompt_only = talker.answers([(question("hello"), ())], max_new_tokens=5)[0]
-    assert prompt_only.finish == "length"
-    stop = talker.renderer.stop_ids[0]
-    model = decided_model("qwen3", vocab_size=talker.tokenizer.vocab_size, context_length=120)
-    import torch
-
+def test_what_the_template_ends_a_turn_with_ends_an_answer(tokenizer):
+    """All tokens are equally likely, so the greedy choice is id 0: written for ever, unless it is the end of a turn."""
+    model = decided_model("qwen3", vocab_size=tokenizer.vocab_size, context_length=120)
     with torch.no_grad():
-        model.head_weight[:] = 0.0
-        bias = torch.zeros(model.config.d_model)
-        model.head_weight[stop] = bias  # all logits are equal; the greedy choice is the first id of all
-    equal = TextModel(model, talker.tokenizer, template="chatml")
-    first = equal.answers([(question("hello"), ())], max_new_tokens=5, temperature=0)[0]
-    assert first.finish == "length" and len(first.text) > 0  # id 0 again and again: not a stop
-    always = TextModel(model, talker.tokenizer, template="chatml")
-    always.renderer.__dict__["end_of_turn"] = talker.tokenizer.token_of(0)
-    always.renderer._structure.ids[talker.tokenizer.token_of(0)] = 0
-    assert always.answers([(question("hello"), ())], max_new_tokens=5, temperature=0)[0].finish == "end"
+        model.head_weight.zero_()
+    for stop_ids, expected in (((7,), "length"), ((0,), "end")):
+        writer = TextModel(model, tokenizer)
+        stub = SimpleNamespace(prompt=lambda messages, tools: [5, 6], stop_ids=stop_ids)
+        writer.__dict__["renderer"] = stub
+        [answer] = writer.answers([(question("hello"), ())], max_new_tokens=5, temperature=0)
+        assert answer.finish == expected and bool(answer.text) == (expected == "length")
 
 
 def test_a_model_without_a_template_says_how_to_get_one(talker: TextModel):
@@ -72,11 +66,15 @@ def test_a_conversation_longer_than_the_context_is_refused(talker: TextModel):
         talker.chat(question("x y z " * 200))
 
 
-def test_an_answer_ends_where_the_context_does(talker: TextModel):
-    prompt = talker.renderer.prompt(question("hello"))
-    answer = talker.answers([(question("hello"), ())], max_new_tokens=10_000)[0]
-    assert answer.finish in ("length", "end")
-    assert len(talker.tokenizer.encode(answer.text)) <= 120 - len(prompt) + 3  # halves of characters may encode longer
+def test_an_answer_ends_where_the_context_does(talker: TextModel, monkeypatch: pytest.MonkeyPatch):
+    heard, written = Heard(), []
+    writer = TextModel(talker.model, talker.tokenizer, template="chatml", reporter=heard)
+    write = writer._write
+    monkeypatch.setattr(writer, "_write", lambda texts, *rest: (written.extend(texts), write(texts, *rest))[1])
+    writer.answers([(question("hello"), ())], max_new_tokens=10_000)
+    [text] = written
+    assert text.finish == "length" and len(text.prompt) + len(text.tokens) == 120
+    assert text.n_slides == 0 and heard.warnings == []
 
 
 def test_a_chat_remembers(talker: TextModel):
