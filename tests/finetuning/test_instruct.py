@@ -176,6 +176,22 @@ def test_packed_and_alone_start_from_the_same_loss(base: Path, tmp_path: Path):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_a_step_is_the_same_however_it_is_cut(base: Path, tmp_path: Path):
+    """Rows have unequal numbers of trained tokens, and 1 x 8 is still 8 x 1."""
+    rows = [*PAIRS[:8], *({**row, "messages": [*row["messages"], *row["messages"]]} for row in PAIRS[8:])]
+    data = rows_file(tmp_path / "pairs.jsonl", rows)
+    chosen: dict[str, Any] = SETTINGS | {"packing": "none", "batch_size": 8, "learning_rate": 1e-3}
+    found = [
+        finetune("instruct", base, data, out=tmp_path / str(n), steps=3, micro_batch_size=n, **chosen).path
+        for n in (1, 8)
+    ]
+    losses = [[row["train_loss"] for row in RunFolder.open(run).read_metrics() if "train_loss" in row] for run in found]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    first, second = (read_tensors(run / "model" / "model.safetensors") for run in found)
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, rtol=1e-3, atol=2e-4, msg=name)
+
+
 def test_refused_rows_are_counted_and_too_many_stop_the_run(base: Path, tmp_path: Path):
     wrong = {"messages": [{"role": "assistant", "content": "I begin"}]}
     long = {"messages": [{"role": "user", "content": "say " * 200}, {"role": "assistant", "content": "no"}]}
