@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from groundup.export.verify import verify_with_transformers
     from groundup.finetuning.review import review
     from groundup.finetuning.run import finetune
+    from groundup.generation.text_classifier import TextClassifier, load_classifier
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
     from groundup.pretraining.comparison import compare_architectures
@@ -65,6 +66,7 @@ _HOME = {
     "Renderer": "chat.renderer",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
+    "TextClassifier": "generation.text_classifier",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
@@ -81,6 +83,7 @@ _HOME = {
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "load_classifier": "generation.text_classifier",
     "open_renderer": "checkpoints.tokenizer_folder",
     "merge_adapter": "adapters.merging",
     "merge_to_folder": "checkpoints.adapter_moving",
@@ -111,6 +114,7 @@ __all__ = [
     "Renderer",
     "Reporter",
     "Terminal",
+    "TextClassifier",
     "TextModel",
     "TokenStore",
     "Tokenizer",
@@ -127,6 +131,7 @@ __all__ = [
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "load_classifier",
     "merge_adapter",
     "merge_to_folder",
     "open_renderer",

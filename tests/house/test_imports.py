@@ -47,6 +47,7 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "ftfy": {"data"},
     "phonenumbers": {"data"},
     "py3langid": {"data"},
+    "sklearn": {"evaluation"},
 }
 
 

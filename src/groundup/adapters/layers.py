@@ -14,6 +14,7 @@ Shapes: N rows, I inputs, O outputs, R rank; B batch, T tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -127,9 +128,7 @@ def linear_shape(base: nn.Module) -> tuple[int, int]:
 
 def device_of(base: nn.Module) -> torch.device:
     """Where a linear map lies."""
-    weight = base.weight
-    assert isinstance(weight, Tensor)
-    return weight.device
+    return next(chain(base.parameters(), base.buffers())).device
 
 
 def wide_weight(base: nn.Module) -> Tensor:

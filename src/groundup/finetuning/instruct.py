@@ -21,14 +21,14 @@ import torch
 
 from groundup.adapters.config import AdapterConfig
 from groundup.chat.renderer import Renderer
-from groundup.chat.templates import find_template
+from groundup.chat.templates import ChatTemplate, find_template
 from groundup.core.files import read_json
 from groundup.core.progress import Reporter
 from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSummary
 from groundup.data.batches import TrainingBatches
 from groundup.data.examples import Examples, PackedExamples
 from groundup.finetuning.base_model import Base, open_base, settle_precision
-from groundup.finetuning.instruct_data import LONGEST_CONTEXT, InstructConfig, collect, tokenizer_and_context
+from groundup.finetuning.instruct_data import LONGEST_CONTEXT, SPLIT, InstructConfig, collect, tokenizer_and_context
 from groundup.finetuning.instruct_watching import Watcher
 from groundup.finetuning.run import Tuning
 from groundup.tokenization.tokenizer import Tokenizer
@@ -49,7 +49,8 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
     tokenizer, _ = tokenizer_and_context(config.model)
     config = _with_token_rows(config, tokenizer)
     base = open_base(config, ranks.device)
-    template = find_template(config.template, base.tokenizer)
+    made = read_json(data / SPLIT)
+    template = ChatTemplate(**made["template"])  # as the examples were rendered, also when a file of it has changed
     base = replace(base, tokenizer=base.tokenizer.with_chat_template(template.source))
     renderer = Renderer(base.tokenizer, template)
     # What ends an answer ends generation: in generation_config.json for other tools, and in the engine here.
@@ -89,7 +90,7 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
         n_parameters=base.model.config.n_parameters(),
         facts=base.facts() | {"chat template": template.name},
         data=DataSummary(
-            sources=tuple(SourceSummary(path) for path in read_json(data / "split.json")["sources"]),
+            sources=tuple(SourceSummary(path) for path in made["sources"]),
             splits={
                 side: SplitSummary(each.manifest["n_conversations"], each.manifest["n_tokens"])
                 for side, each in counts.items()

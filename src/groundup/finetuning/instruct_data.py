@@ -1,6 +1,6 @@
 """Conversations into a run folder: read, split, rendered; what cannot be learned from is refused with its line.
 
-The one idea: which side of the split a conversation falls on is a function of what comes before its last answer, so the same
+The one idea: which side of the split a conversation falls on is decided by what comes before its last answer, so the same
 question is never on both, whatever the order of the files.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,15 +26,16 @@ from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
 from groundup.data.examples import make_examples
 from groundup.data.reading_records import Records, read_records
-from groundup.data.records import Conversation
+from groundup.data.records import Conversation, Record
 from groundup.evaluation.answers import Question, answer_rows, question_of, write_rows
+from groundup.finetuning.base_model import held_out
 from groundup.finetuning.config import FinetuneConfig, Fraction
 from groundup.tokenization.tokenizer import Tokenizer
 
 LONGEST_CONTEXT = 2048  # derived; more is asked for by name, since memory grows with it
 MOST_VALIDATION = 500  # conversations; the loss of so many is known to a few percent
 N_QUESTIONS = 16
-QUESTIONS = "questions.jsonl"
+QUESTIONS, SPLIT = "questions.jsonl", "split.json"
 
 
 class InstructConfig(FinetuneConfig):
@@ -58,7 +59,7 @@ class InstructConfig(FinetuneConfig):
 def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
     """Render the conversations into `data/train` and `data/validation` of the run folder; at once when that is done."""
     data = run.path / "data"
-    if (data / "split.json").is_file():
+    if (data / SPLIT).is_file():
         return
     tokenizer, model_context = tokenizer_and_context(config.model)
     renderer = Renderer(tokenizer, find_template(config.template, tokenizer))
@@ -69,22 +70,24 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
             f"context_length {length} exceeds the {model_context} positions this model has; make it smaller"
         )
     reporter.say(f"template    {renderer.template.name}")
-    records = _records(config.data, config, reporter)
-    fraction = 0.0
-    if not config.validation_data:
-        n = sum(1 for _ in records)
-        fraction = config.validation_fraction
-        if fraction is None:
-            fraction = min(0.1, MOST_VALIDATION / max(1, n))
+    records = _records(config.data, config)
+    prompts = [_prompt_hash(one) for one in records]
     _check_read(records, config, reporter)
-    sides = {
-        "train": (one for one in records if not _held_out(one, fraction)),
-        "validation": _records(config.validation_data, config, reporter)
-        if config.validation_data
-        else (one for one in records if _held_out(one, fraction)),
+    share = 0.0
+    if not config.validation_data:
+        share = config.validation_fraction
+        if share is None:
+            share = min(0.1, MOST_VALIDATION / max(1, len(prompts)))
+    is_held_out = held_out(len(prompts), share, prompts.__getitem__, config.seed)
+    sides: dict[str, tuple[Iterable[Record], int]] = {
+        "train": (_where(records, is_held_out, False), is_held_out.count(False)),
+        "validation": (_where(records, is_held_out, True), is_held_out.count(True)),
     }
+    if config.validation_data:
+        others = _records(config.validation_data, config)
+        sides["validation"] = (others, sum(1 for _ in others))
     questions: list[tuple[str, Question]] = []
-    for side, conversations in sides.items():
+    for side, (conversations, total) in sides.items():
         if side == "validation":
             conversations = _noting_questions(conversations, questions, config.questions or N_QUESTIONS)
         try:
@@ -94,20 +97,26 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
                 data / side,
                 context_length=length,
                 max_rejected=config.max_rejected,
+                total=total,
                 reporter=reporter,
             )
         except GroundupError as error:
-            raise GroundupError(f"{side}: {error}{_more_validation(side, records)}") from None
+            raise GroundupError(f"{side}: {error}{_more_validation(side, total)}") from None
         for line in examples.summary():
             reporter.say(f"{side:<12}{line}")
     write_rows(data / QUESTIONS, answer_rows([one for _, one in questions], {}))
     write_json(
-        data / "split.json",
-        {"fraction": fraction, "sources": [str(file.source) for file in records.files], "unread": _unread(records)},
+        data / SPLIT,
+        {
+            "validation_fraction": share,
+            "sources": [str(file.source) for file in records.files],
+            "unread": {"n": records.n_rejected, "first": records.rejections[:20]},
+            "template": {"name": renderer.template.name, "source": renderer.template.source},
+        },
     )
 
 
-def _records(paths: tuple[str, ...], config: InstructConfig, reporter: Reporter) -> Records:
+def _records(paths: tuple[str, ...], config: InstructConfig) -> Records:
     if not paths:
         raise GroundupError("nothing to learn from; name files of conversations")
     return read_records(
@@ -117,9 +126,6 @@ def _records(paths: tuple[str, ...], config: InstructConfig, reporter: Reporter)
 
 def _check_read(records: Records, config: InstructConfig, reporter: Reporter) -> None:
     """Refuse files of which more rows than a small share are no conversations; say what was read."""
-    if not records.files:
-        for _ in records:  # with validation files of its own the training data was not read yet
-            pass
     for line in records.summary():
         reporter.say(line)
     if records.n_rejected > config.max_rejected * records.n_rows:
@@ -129,12 +135,17 @@ def _check_read(records: Records, config: InstructConfig, reporter: Reporter) ->
         )
 
 
-def _held_out(conversation: Conversation, fraction: float) -> bool:
-    """Whether it is for validation: a function of what comes before its last answer, so copies fall on one side."""
-    return int(_prompt_hash(conversation)[:16], 16) < fraction * 2**64
+def _where(records: Records, flags: Sequence[bool], wanted: bool) -> Iterator[Conversation]:
+    """The conversations whose flag is the one wanted; files give them in the same order at every reading."""
+    for one, flag in zip(records, flags, strict=True):
+        if flag is wanted:
+            assert isinstance(one, Conversation)
+            yield one
 
 
-def _prompt_hash(conversation: Conversation) -> str:
+def _prompt_hash(conversation: Record) -> str:
+    """The hash of what comes before the last answer."""
+    assert isinstance(conversation, Conversation)
     messages = conversation.messages
     last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
     prompt = json.dumps(messages[:last], sort_keys=True, ensure_ascii=True, default=str)
@@ -142,10 +153,11 @@ def _prompt_hash(conversation: Conversation) -> str:
 
 
 def _noting_questions(
-    conversations: Iterable[Conversation], found: list[tuple[str, Question]], most: int
+    conversations: Iterable[Record], found: list[tuple[str, Question]], most: int
 ) -> Iterator[Conversation]:
     """The same conversations; `most` of them, spread by their hash, are kept as questions."""
     for one in conversations:
+        assert isinstance(one, Conversation)
         if question := question_of(one):
             found.append((_prompt_hash(one), question))
             if len(found) > 2 * most:
@@ -154,16 +166,9 @@ def _noting_questions(
     found[:] = sorted(found, key=lambda pair: pair[0])[:most]
 
 
-def _more_validation(side: str, records: Records) -> str:
-    return (
-        "; give validation_data, or a larger validation_fraction"
-        if side == "validation" and records.n_rows < 1000
-        else ""
-    )
-
-
-def _unread(records: Records) -> dict[str, Any]:
-    return {"n": records.n_rejected, "first": records.rejections[:20]}
+def _more_validation(side: str, n: int) -> str:
+    few = side == "validation" and n < 2
+    return f" ({n} held out); give validation_data, or a larger validation_fraction" if few else ""
 
 
 def tokenizer_and_context(name: str) -> tuple[Tokenizer, int | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from groundup.chat.templates import find_template
 from groundup.core.files import read_json, write_json
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
@@ -24,7 +23,7 @@ from groundup.evaluation.answers import (
 )
 from groundup.evaluation.perplexity import evaluate
 from groundup.finetuning.base_model import Base
-from groundup.finetuning.instruct_data import QUESTIONS, InstructConfig
+from groundup.finetuning.instruct_data import QUESTIONS, SPLIT, InstructConfig
 from groundup.finetuning.run import Look
 from groundup.generation.text_model import ChatAnswer, TextModel
 
@@ -87,13 +86,13 @@ class Watcher:
                     f"ROUGE-L {one['overlap']['rouge_l']:.1%}"
                 )
         train = Examples.open(data / "train")
-        template = find_template(self.config.template, self.base.tokenizer)
+        made = read_json(data / SPLIT)
         write_json(
             run.path / "instruct.json",
             {
-                "template": {"name": template.name, "source": template.source},
+                "template": made["template"],
                 "summary": {side: Examples.open(data / side).summary() for side in ("train", "validation")},
-                "unread": read_json(data / "split.json")["unread"],
+                "unread": made["unread"],
                 "masks": [self._mask(train, index) for index in range(min(N_MASKS, len(train)))],
             },
         )
