@@ -44,7 +44,7 @@ CHATS = "".join(json.dumps({"prompt": words, "completion": words.split()[0]}) + 
 CHATTING = {"packing": "none", "template": "chatml", "validation_fraction": 0.2}
 CASES = {
     "instruct": Case("instruct", CHATS, ".jsonl", CHATTING),
-    "instruct-lora": Case("instruct", CHATS, ".jsonl", CHATTING | {"lora": "r=4"}),
+    "instruct-lora": Case("instruct", CHATS, ".jsonl", CHATTING | {"lora": "r=4", "learning_rate": 2e-2}),
     "classify-all": Case("classify", LABELLED, ".csv", {"train": "all"}),
     "classify-last-block": Case(
         "classify",

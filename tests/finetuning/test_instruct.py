@@ -222,11 +222,12 @@ def test_learning_rates_fall_with_the_size_and_rise_for_adapters():
     assert learning_rate(1_000_000, lora=False) == 1e-3
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_to_the_bit(base: Path, tmp_path: Path):
     """SIGKILL, a real one: the weights become those of the run that was never killed."""
     data = rows_file(tmp_path / "pairs.jsonl", PAIRS)
     flags = ["--steps", "80", "--batch-size", "2", "--template", "chatml", "--precision", "fp32", "--threads", "1"]
-    flags += ["--evaluations", "1", "--save-every", "0.2s", "--validation-fraction", "0.25"]
+    flags += ["--evaluations", "1", "--save-every", "0.2s", "--validation-fraction", "0.25", "--questions", "1"]
     command = [sys.executable, "-m", "groundup", "finetune", "instruct", str(base), str(data), *flags, "--out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     killed, metrics = tmp_path / "killed", tmp_path / "killed" / "metrics.jsonl"
@@ -240,6 +241,6 @@ def test_killed_in_the_middle_it_goes_on_to_the_bit(base: Path, tmp_path: Path):
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
     subprocess.run([sys.executable, "-m", "groundup", "resume", str(killed)], env=environment, check=True)
     settings = SETTINGS | {"seed": 0}
-    whole = finetune("instruct", base, data, out=tmp_path / "whole", steps=80, batch_size=2, **settings)
+    whole = finetune("instruct", base, data, out=tmp_path / "whole", steps=80, batch_size=2, questions=1, **settings)
     first, second = (read_tensors(path / "model" / "model.safetensors") for path in (whole.path, killed))
     assert [name for name in first if not torch.equal(first[name], second[name])] == []

@@ -24,11 +24,10 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import write_json
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder
-from groundup.data.examples import make_examples
+from groundup.data.examples import Examples, make_examples
 from groundup.data.reading_records import Records, read_records
 from groundup.data.records import Conversation, Record
 from groundup.evaluation.answers import Question, answer_rows, question_of, write_rows
-from groundup.finetuning.base_model import held_out
 from groundup.finetuning.config import FinetuneConfig, Fraction
 from groundup.tokenization.tokenizer import Tokenizer
 
@@ -78,7 +77,7 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
         share = config.validation_fraction
         if share is None:
             share = min(0.1, MOST_VALIDATION / max(1, len(prompts)))
-    is_held_out = held_out(len(prompts), share, prompts.__getitem__, config.seed)
+    is_held_out = _held_out(prompts, share, config.seed)
     sides: dict[str, tuple[Iterable[Record], int]] = {
         "train": (_where(records, is_held_out, False), is_held_out.count(False)),
         "validation": (_where(records, is_held_out, True), is_held_out.count(True)),
@@ -87,6 +86,7 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
         others = _records(config.validation_data, config)
         sides["validation"] = (others, sum(1 for _ in others))
     questions: list[tuple[str, Question]] = []
+    made: list[Examples] = []
     for side, (conversations, total) in sides.items():
         if side == "validation":
             conversations = _noting_questions(conversations, questions, config.questions or N_QUESTIONS)
@@ -96,14 +96,16 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
                 renderer,
                 data / side,
                 context_length=length,
-                max_rejected=config.max_rejected,
+                max_rejected=1.0,  # a share of both sides together is judged below
                 total=total,
                 reporter=reporter,
             )
         except GroundupError as error:
             raise GroundupError(f"{side}: {error}{_more_validation(side, total)}") from None
+        made.append(examples)
         for line in examples.summary():
             reporter.say(f"{side:<12}{line}")
+    _check_refused(made, config)
     write_rows(data / QUESTIONS, answer_rows([one for _, one in questions], {}))
     write_json(
         data / SPLIT,
@@ -132,6 +134,28 @@ def _check_read(records: Records, config: InstructConfig, reporter: Reporter) ->
         raise GroundupError(
             f"{records.n_rejected:,} of {records.n_rows:,} rows are no conversations, and at most {config.max_rejected:.0%} may "
             "be left out; repair them, or allow more with max_rejected"
+        )
+
+
+def _held_out(prompts: Sequence[str], share: float, seed: int) -> list[bool]:
+    """Which conversations are for validation: the share of them whose seeded hash is smallest, equal prompts together."""
+    keys = [hashlib.sha256(f"{seed} {prompt}".encode()).digest() for prompt in prompts]
+    wanted = round(len(keys) * share)
+    if not wanted:
+        return [False] * len(keys)
+    last = sorted(keys)[wanted - 1]
+    return [key <= last for key in keys]
+
+
+def _check_refused(made: Sequence[Examples], config: InstructConfig) -> None:
+    """Refuse a run that would leave out more than a small share of the conversations."""
+    n = sum(each.manifest["n_conversations"] for each in made)
+    n_refused = sum(each.manifest["n_rejected"] for each in made)
+    if n_refused > config.max_rejected * n:
+        reasons = "; ".join(line for each in made for line in each.summary() if line.startswith("rejected"))
+        raise GroundupError(
+            f"{n_refused:,} of {n:,} conversations cannot be learned from, and at most {config.max_rejected:.0%} may be left out "
+            f"({reasons}); repair them, or allow more with max_rejected (above {n_refused / n:.2f})"
         )
 
 
