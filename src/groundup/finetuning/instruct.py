@@ -73,6 +73,7 @@ def prepare(config: InstructConfig, run: RunFolder, ranks: Ranks, reporter: Repo
             reporter.say(line)
     precision = settle_precision(config, base, next_token_loss, batches(0)[0], reporter)
     config = InstructConfig.build(config.model_dump() | {"precision": precision}, source="the resolved settings")
+    assert config.context_length
     watcher = Watcher(config, base, run, PackedExamples(held_out, config.context_length), reporter)
     if ranks.is_main:
         watcher.note_answers_before()

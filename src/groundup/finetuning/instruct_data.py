@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -40,7 +40,7 @@ QUESTIONS, SPLIT = "questions.jsonl", "split.json"
 class InstructConfig(FinetuneConfig):
     """Settings of `groundup finetune instruct`; None means: derived."""
 
-    method: Literal["instruct"] = "instruct"
+    method: Literal["instruct"] = "instruct"  # pyright: ignore[reportIncompatibleVariableOverride]
     template: str | None = Field(
         default=None,
         description="chatml, alpaca, llama3, phi, own (the model's) or a .jinja file; the model's own, else chatml.",
@@ -78,13 +78,14 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
         if share is None:
             share = min(0.1, MOST_VALIDATION / max(1, len(prompts)))
     is_held_out = _held_out(prompts, share, config.seed)
-    sides: dict[str, tuple[Iterable[Record], int]] = {
+    sides: dict[str, tuple[Iterator[Conversation], int]] = {
         "train": (_where(records, is_held_out, False), is_held_out.count(False)),
         "validation": (_where(records, is_held_out, True), is_held_out.count(True)),
     }
     if config.validation_data:
         others = _records(config.validation_data, config)
-        sides["validation"] = (others, sum(1 for _ in others))
+        n = sum(1 for _ in others)
+        sides["validation"] = (_where(others, [True] * n, True), n)
     questions: list[tuple[str, Question]] = []
     made: list[Examples] = []
     for side, (conversations, total) in sides.items():
@@ -177,11 +178,10 @@ def _prompt_hash(conversation: Record) -> str:
 
 
 def _noting_questions(
-    conversations: Iterable[Record], found: list[tuple[str, Question]], most: int
+    conversations: Iterator[Conversation], found: list[tuple[str, Question]], most: int
 ) -> Iterator[Conversation]:
     """The same conversations; `most` of them, spread by their hash, are kept as questions."""
     for one in conversations:
-        assert isinstance(one, Conversation)
         if question := question_of(one):
             found.append((_prompt_hash(one), question))
             if len(found) > 2 * most:
