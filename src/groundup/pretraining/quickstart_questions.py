@@ -116,7 +116,7 @@ def write_quickstart_questions(folder: str | Path) -> QuickstartQuestions:
     learned = [one for one in explained if not _is_held_out(one.name)]
     train = [(question, one.sentence) for one in learned for question in _questions(one)[:PHRASINGS_EACH]]
     train += [pair for questions, answer in SMALL_TALK for pair in [(q, answer) for q in questions] * SMALL_TALK_TIMES]
-    asked = [(_questions(one)[0], one.sentence) for one in held_out]
+    asked = [(question_about(one), one.sentence) for one in held_out]
     with folder_written_atomically(folder) as place:
         for name, pairs in ((TRAIN, train), (HELD_OUT, asked)):
             lines = (json.dumps(_conversation(*pair), ensure_ascii=False) + "\n" for pair in pairs)
@@ -182,6 +182,11 @@ def _documentation(value: object) -> str | None:
 def _explained(name: str, kind: str, text: str | None) -> Iterator[Explained]:
     if text and (sentence := first_sentence(text)):
         yield Explained(name, kind, sentence)
+
+
+def question_about(one: Explained) -> str:
+    """The first of the phrasings of this name."""
+    return _questions(one)[0]
 
 
 def _questions(one: Explained) -> list[str]:
