@@ -30,9 +30,9 @@ FEWEST_STEPS = 3
 WARM_UP_STEPS = 2  # start threads, take memory, make the optimizer's state: the first takes up to 1.4 times as long
 # Peak memory over the bytes counted. What is there all the time (weights, gradients, optimizer) is little more than itself. What
 # a step takes and frees is over twice as much: gradients come on top, and the C library keeps what is freed, in pieces of the
-# wrong size (training/memory.py), and more so where a step has several micro-batches. Blocks of logits are large enough to go
-# back at once. Fitted to the peaks of 20 runs on two cores with glibc, all within 5 % (d2 to d6, 1,024 and 8,192 tokens, contexts
-# of 64 and 256, fp32 and bf16); PyTorch's own allocator on GPUs keeps less.
+# wrong size (training/memory.py), and more so where a step has several micro-batches. Fitted while blocks of logits over
+# 64 MiB still went back at once, to the peaks of 20 runs on two cores with glibc, all within 5 % (d2 to d6, 1,024 and 8,192
+# tokens, contexts of 64 and 256, fp32 and bf16); PyTorch's own allocator on GPUs keeps less.
 CPU_STATE, CPU_ACTIVATIONS, CPU_ACCUMULATED, GPU_ALLOCATOR = 1.6, 2.25, 2.9, 1.2
 LOGIT_BYTES = {"bf16": 12, "fp32": 8}  # a block: logits, log-softmax in fp32, gradient
 CPU_START_BYTES = 45_000_000  # libraries that the first step and the report wake
