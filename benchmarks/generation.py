@@ -28,6 +28,7 @@ from groundup.checkpoints.model_folder import load_model, save_model
 from groundup.generation.engine import generate_ids
 from groundup.generation.sampling import SamplingSettings
 from groundup.models import build_model, config_for_size
+from groundup.models.packing import pack
 from groundup.models.quantize import quantize_int8
 from groundup.tokenization.training import train_tokenizer
 
@@ -55,6 +56,8 @@ def main() -> None:
         n_read = ours.n_parameters() - ours.config.context_length * ours.config.d_model
         if options.dtype == "int8":
             quantize_int8(ours)
+        else:
+            pack(ours)  # as `groundup generate` does
         theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
     prompts = torch.randint(50257, (options.batch, options.prompt), generator=torch.Generator().manual_seed(0))

@@ -30,7 +30,7 @@ LEARNING_RATE = 3e-4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", default="ours,ours-compiled,peft,litgpt", help="comma-separated")
-    parser.add_argument("--base-precision", choices=("bf16", "int8"), default="bf16", help="of ours")
+    parser.add_argument("--base-precision", choices=("fp32", "bf16", "int8", "int4"), default="bf16", help="of ours")
     parser.add_argument("--peer-python", type=Path, default=Path(sys.executable), help="the Python litgpt runs in")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=1, help="steps a round")
@@ -112,22 +112,27 @@ def peak_bytes() -> int:
 def ours(arguments: argparse.Namespace) -> tuple[Callable[[], object], int, str]:
     import torch
 
+    from groundup.adapters.bases import keep_base_in
     from groundup.adapters.config import AdapterConfig
-    from groundup.adapters.lora import add_adapter, adapter_parameters
+    from groundup.adapters.lora import adapter_parameters, add_adapter
     from groundup.data.batches import Batch
     from groundup.models import architecture, build_model
-    from groundup.models.quantize import quantize_int8
     from groundup.training.memory import keep_freed_memory
     from groundup.training.objectives import next_token_loss
     from groundup.training.precision import compiled
 
     keep_freed_memory()
     config = architecture("gpt2").Config(
-        vocab_size=VOCABULARY, context_length=1024, d_model=768, n_layers=12, n_heads=12, n_kv_heads=12, d_head=64, d_ff=3072
+        vocab_size=VOCABULARY,
+        context_length=1024,
+        d_model=768,
+        n_layers=12,
+        n_heads=12,
+        n_kv_heads=12,
+        d_head=64,
+        d_ff=3072,
     )
-    model = build_model(config, seed=0).set_dtype(torch.bfloat16)
-    if arguments.base_precision == "int8":
-        quantize_int8(model, head=False)
+    model = keep_base_in(build_model(config, seed=0), arguments.base_precision)
     add_adapter(model, AdapterConfig(rank=RANK, alpha=ALPHA, targets=("query_key_value",))).train()
     own = list(adapter_parameters(model).values())
     optimizer = torch.optim.AdamW(own, lr=LEARNING_RATE, fused=True)

@@ -17,7 +17,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from groundup.adapters.config import AdapterConfig
+    from groundup.adapters.lora import add_adapter
+    from groundup.adapters.merging import merge_adapter
     from groundup.chat.renderer import Renderer
+    from groundup.checkpoints.adapter_folder import save_adapter
+    from groundup.checkpoints.adapter_moving import export_adapter, import_adapter, merge_to_folder
     from groundup.checkpoints.importing import import_model
     from groundup.checkpoints.tokenizer_folder import open_renderer, open_tokenizer
     from groundup.core.errors import GroundupError
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
+    from groundup.finetuning.run import finetune
+    from groundup.generation.text_classifier import TextClassifier, load_classifier
     from groundup.generation.text_model import TextModel, load
     from groundup.inspect.tokenizer_comparison import compare_tokenizers
     from groundup.pretraining.comparison import compare_architectures
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AdapterConfig": "adapters.config",
     "CleanConfig": "data.cleaning.settings",
     "EvaluationIndex": "data.duplicates.contamination",
     "ExactDuplicates": "data.duplicates.exact",
@@ -57,19 +65,27 @@ _HOME = {
     "Renderer": "chat.renderer",
     "Reporter": "core.progress",
     "Terminal": "core.progress",
+    "TextClassifier": "generation.text_classifier",
     "TextModel": "generation.text_model",
     "TokenStore": "data.store",
     "Tokenizer": "tokenization.tokenizer",
+    "add_adapter": "adapters.lora",
     "clean": "data.cleaning.clean",
     "compare_architectures": "pretraining.comparison",
     "compare_tokenizers": "inspect.tokenizer_comparison",
+    "export_adapter": "checkpoints.adapter_moving",
     "export_gguf": "export.gguf_file",
     "extend_vocabulary": "pretraining.extend",
+    "finetune": "finetuning.run",
+    "import_adapter": "checkpoints.adapter_moving",
     "import_model": "checkpoints.importing",
     "import_tokenizer": "tokenization.imports.files",
     "inspect_corpus": "data.cleaning.clean",
     "load": "generation.text_model",
+    "load_classifier": "generation.text_classifier",
     "open_renderer": "checkpoints.tokenizer_folder",
+    "merge_adapter": "adapters.merging",
+    "merge_to_folder": "checkpoints.adapter_moving",
     "open_tokenizer": "checkpoints.tokenizer_folder",
     "plan": "pretraining.preview",
     "prepare": "data.prepare",
@@ -80,11 +96,13 @@ _HOME = {
     "read_records": "data.reading_records",
     "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
+    "save_adapter": "checkpoints.adapter_folder",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
 }
 
 __all__ = [
+    "AdapterConfig",
     "CleanConfig",
     "EvaluationIndex",
     "ExactDuplicates",
@@ -94,18 +112,26 @@ __all__ = [
     "Renderer",
     "Reporter",
     "Terminal",
+    "TextClassifier",
     "TextModel",
     "TokenStore",
     "Tokenizer",
+    "add_adapter",
     "clean",
     "compare_architectures",
     "compare_tokenizers",
+    "export_adapter",
     "export_gguf",
     "extend_vocabulary",
+    "finetune",
+    "import_adapter",
     "import_model",
     "import_tokenizer",
     "inspect_corpus",
     "load",
+    "load_classifier",
+    "merge_adapter",
+    "merge_to_folder",
     "open_renderer",
     "open_tokenizer",
     "plan",
@@ -117,6 +143,7 @@ __all__ = [
     "read_records",
     "repeated_spans",
     "resume",
+    "save_adapter",
     "train_tokenizer",
     "verify_with_transformers",
 ]

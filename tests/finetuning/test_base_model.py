@@ -66,3 +66,18 @@ def test_an_adapter_is_written_alone_and_gone_on_with(folder, tmp_path, dtype):
     assert again.adapter_base == folder
     with pytest.raises(GroundupError, match="is an adapter, and --lora asks for another"):
         open_base(config(tmp_path / "model", lora="r=4"))
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_an_adapter_on_a_base_in_few_bits_is_read_back_as_it_was_trained(folder, tmp_path, precision, kind):
+    pytest.importorskip("bitsandbytes")
+    base = open_base(config(folder, lora=f"r=4,{kind}", base_precision=precision))
+    keep_frozen_in((p for p in base.model.parameters() if not p.requires_grad), torch.bfloat16)
+    moved(base)
+    base.save(tmp_path / "model")
+    assert base.verify(tmp_path / "model", torch.arange(20)) < 1e-5
+    again = open_base(config(tmp_path / "model", base_precision=precision))
+    assert again.has_adapter and any(parameter.requires_grad for parameter in again.model.parameters())
+    with pytest.raises(GroundupError, match="the whole model is trained; add --lora"):
+        open_base(config(folder, base_precision=precision))

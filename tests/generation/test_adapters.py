@@ -17,7 +17,7 @@ from .conftest import decided_model
 GREEDY = SamplingSettings(temperature=0, max_new_tokens=12)
 
 
-@pytest.fixture(params=["gpt2", "qwen3", "lstm", "mamba2"])
+@pytest.fixture(params=["gpt2", "qwen3", "llama"])
 def model(request: pytest.FixtureRequest) -> LanguageModel:
     found = decided_model(request.param)
     for seed, name in enumerate(("one", "two")):

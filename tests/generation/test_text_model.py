@@ -165,6 +165,7 @@ def test_load_opens_a_model_folder(tmp_path, model, tokenizer):
     save_model(tmp_path / "model", model, tokenizer)
     expected = TextModel(model, tokenizer).generate("The", max_new_tokens=10, temperature=0)
     assert load(str(tmp_path / "model")).generate("The", max_new_tokens=10, temperature=0) == expected
+    assert load(tmp_path / "model", packed=True).generate("The", max_new_tokens=10, temperature=0) == expected
     half = load(str(tmp_path / "model"), precision="bf16", device="cpu")
     assert next(half.model.parameters()).dtype == torch.bfloat16
     assert isinstance(half.generate("The", max_new_tokens=3), str)

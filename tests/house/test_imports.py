@@ -33,6 +33,7 @@ LEVELS = {
 
 OPTIONAL = {  # library -> the rooms that may import it, and only inside a function
     "transformers": {"export"},
+    "bitsandbytes": {"models"},
     "pyarrow": {"data", "tokenization"},
     "huggingface_hub": {"checkpoints", "data"},
     "rensa": {"data"},
@@ -46,6 +47,7 @@ OPTIONAL = {  # library -> the rooms that may import it, and only inside a funct
     "ftfy": {"data"},
     "phonenumbers": {"data"},
     "py3langid": {"data"},
+    "sklearn": {"evaluation"},
 }
 
 

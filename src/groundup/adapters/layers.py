@@ -14,12 +14,14 @@ Shapes: N rows, I inputs, O outputs, R rank; B batch, T tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from groundup.models.layers.int8 import Int8Linear
+from groundup.models.layers.nf4 import NF4Linear
 
 
 @dataclass
@@ -110,7 +112,7 @@ class LowRank(nn.Module):
         """The length of each row of `W + scale B A`, fp32 [O], without ever making that matrix."""
         assert self.squares is not None
         b_OR, a_RI = self.b.float() * self.scale, self.a.float()
-        crossed_OR = product(base, a_RI)
+        crossed_OR = wide_weight(base) @ a_RI.T
         cross = 2 * (crossed_OR * b_OR).sum(1) + ((b_OR @ (a_RI @ a_RI.T)) * b_OR).sum(1)
         return (self.squares + cross).clamp_min(0).sqrt()
 
@@ -120,28 +122,19 @@ class LowRank(nn.Module):
 
 def linear_shape(base: nn.Module) -> tuple[int, int]:
     """(outputs, inputs) of a linear map of any kind."""
-    if isinstance(base, nn.Linear):
-        return base.out_features, base.in_features
-    assert isinstance(base, Int8Linear), type(base)
-    return base.weight.shape[0], base.weight.shape[1]
+    assert isinstance(base, nn.Linear | Int8Linear | NF4Linear), type(base)
+    return base.out_features, base.in_features
 
 
 def device_of(base: nn.Module) -> torch.device:
     """Where a linear map lies."""
-    weight = base.weight
-    assert isinstance(weight, Tensor)
-    return weight.device
+    return next(chain(base.parameters(), base.buffers())).device
 
 
 def wide_weight(base: nn.Module) -> Tensor:
-    """The weight [O, I] of a linear map of any kind in fp32: a copy unless it is kept so."""
+    """The weight [O, I] of a linear map of any kind in fp32, as it computes with it; a copy unless it is kept so."""
+    if isinstance(base, Int8Linear | NF4Linear):
+        return base.wide()
     weight = base.weight
     assert isinstance(weight, Tensor)
-    if isinstance(base, Int8Linear):
-        return weight.float() * base.scale.float()[:, None]
     return weight.detach().float()
-
-
-def product(base: nn.Module, a_RI: Tensor) -> Tensor:
-    """`W A^T` [O, R] in fp32 by the numbers the base really has."""
-    return wide_weight(base) @ a_RI.T

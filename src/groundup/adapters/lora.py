@@ -23,6 +23,8 @@ from groundup.adapters.targets import find_targets, matches, published_names
 from groundup.adapters.tokens import AdaptedEmbedding, AdaptedHead, TokenRows, check_tokens
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.models import LanguageModel
+from groundup.models.layers.int8 import Int8Linear
+from groundup.models.layers.nf4 import NF4Linear
 
 DEFAULT = "default"
 BASE = "base"  # in the place of an adapter's name: none of them
@@ -89,8 +91,9 @@ def adapter_names(model: LanguageModel) -> tuple[str, ...]:
 def count_parameters(model: nn.Module) -> tuple[int, int]:
     """(trainable, all) parameters; weights in fewer bits count as what they stand for."""
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    narrow = sum(buffer.numel() for name, buffer in model.named_buffers() if name.endswith("weight"))
-    return trainable, sum(parameter.numel() for parameter in model.parameters()) + narrow
+    narrow = [module for module in model.modules() if isinstance(module, Int8Linear | NF4Linear)]
+    held = sum(module.out_features * module.in_features for module in narrow)
+    return trainable, sum(parameter.numel() for parameter in model.parameters()) + held
 
 
 @contextmanager

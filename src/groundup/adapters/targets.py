@@ -16,6 +16,7 @@ from groundup.core.errors import GroundupError, nearest
 from groundup.models import LanguageModel, architecture
 from groundup.models.layers.experts import Experts
 from groundup.models.layers.int8 import Int8Linear
+from groundup.models.layers.nf4 import NF4Linear
 from groundup.models.layers.recurrent import Recurrent
 
 _PARTS = {ATTENTION: ".attention.", FEED_FORWARD: ".feed_forward."}
@@ -30,7 +31,7 @@ def linear_names(model: LanguageModel) -> dict[str, nn.Module]:
             continue
         if isinstance(module, AdaptedLinear):
             inside = (*inside, f"{name}.")
-        if isinstance(module, AdaptedLinear | Int8Linear | nn.Linear):
+        if isinstance(module, AdaptedLinear | Int8Linear | NF4Linear | nn.Linear):
             found[name] = module
     return found
 
@@ -48,7 +49,8 @@ def left_out(model: LanguageModel) -> dict[str, str]:
             for stack in ("gate", "up", "down"):
                 found[f"{name}.{stack}"] = "it is a stack of experts, not a linear layer"
             found[f"{name}.router"] = "it chooses experts, and other tools keep it as no linear layer"
-        for end, reason in model.unadaptable.items():
+        apart = {end: "its weight is read apart from the layer" for end in model.read_apart}
+        for end, reason in (model.unadaptable | apart).items():
             if name.endswith(f".{end}"):
                 found[name] = reason
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from groundup.checkpoints.adapter_base import (
     without_copies,
 )
 from groundup.checkpoints.model_folder import card_head, is_adapter_folder, open_source, resolve_model
+from groundup.checkpoints.packages import PACKAGE_PREFIX
 from groundup.checkpoints.sources import build_from
 from groundup.checkpoints.tensor_files import read_tensors, save_tensors
 from groundup.checkpoints.tokenizer_folder import open_tokenizer
@@ -69,12 +71,14 @@ def save_adapter(
     whole: Mapping[str, Tensor] | None = None,
     task: str = "CAUSAL_LM",
     card: str | None = None,
+    beside: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the adapter called `name`, whole or not at all; an adapter's folder already there is replaced.
 
     `base` is the model it was trained on, as `resolve_model` takes it, and `base_name` what PEFT is to look for (default:
     where it lies, or its name). `whole` are weights that travel whole, by published name: `score.weight` of a
-    classifier, whose `task` is SEQ_CLS. Raises GroundupError when the folder holds something else.
+    classifier, whose `task` is SEQ_CLS. `beside` are JSON files that are to lie in the folder too. Raises GroundupError when
+    the folder holds something else.
     """
     folder, place = Path(folder), resolve_model(base)
     if folder.is_dir() and any(folder.iterdir()) and not is_adapter_folder(folder):
@@ -97,6 +101,8 @@ def save_adapter(
         values = settings_json(settings, more["targets"], transposed=more["transposed"], task=task)
         write_json(written / CONFIG_FILE, values)
         write_json(written / BASE_FILE, about)
+        for file, content in (beside or {}).items():
+            write_json(written / file, content)
         tokenizer.save(written)
         n_bytes = (written / WEIGHTS_FILE).stat().st_size
         default = default_card(model, settings, found, source.config.vocab_size, n_bytes)
@@ -190,7 +196,7 @@ def default_card(model: LanguageModel, settings: PeftSettings, base: str, n_rows
     name, (_, total) = model.config.architecture, count_parameters(model)
     own = sum(p.numel() for key, p in model.named_parameters() if ".adapters." in key)
     kind = ("DoRA" if settings.dora else "LoRA") + (", rank-stabilised" if settings.rslora else "")
-    known = known_elsewhere(name)
+    known = known_elsewhere(name) and not base.startswith(PACKAGE_PREFIX) and not base.endswith((".gguf", ".bin"))
     room = f"base.resize_token_embeddings({model.config.vocab_size})\n" if model.config.vocab_size > n_rows else ""
     usage = f"""```python
 from peft import PeftModel

@@ -7,6 +7,7 @@ known, present and of the shape that the config asks for, and a config may ask f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from groundup.models import LanguageModel, ModelConfig, architecture, known_else
 from groundup.models.weights import eos_ids, eos_value, to_theirs
 from groundup.tokenization.tokenizer import Tokenizer
 
+CLASSIFIER_ENDING = "ForSequenceClassification"  # of the class that config.json names
+OWN_CLASSIFIER_TYPE = "groundup_classifier_"  # begins the model_type of a classifier no other tool has a class for
 DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
@@ -45,10 +48,10 @@ def save_model(
     `dtype` is that of the stored weights, `card` the text of README.md. Raises GroundupError when the folder holds
     something else, when the tokenizer has more ids than the model, or when the disk is full.
     """
-    folder, config = Path(folder), _with_special_ids(model.config, tokenizer)
+    folder, config = Path(folder), with_special_ids(model.config, tokenizer)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file():
         raise GroundupError(f"{folder} is not empty and is not a model folder; choose another place for the model")
-    _check_vocabulary(config, tokenizer)
+    check_vocabulary(config, tokenizer)
     family = architecture(config.architecture)
     ours = dict(model.named_parameters())
     if any(".adapters." in name for name in ours):
@@ -93,7 +96,7 @@ def load_model(
     if base is not None:
         raise GroundupError(f"{folder} is a whole model and stands on no base; leave out --base {base}")
     source = open_source(Path(folder), tokenizer)
-    _check_vocabulary(source.config, source.tokenizer, f"{folder}: ")
+    check_vocabulary(source.config, source.tokenizer, f"{folder}: ")
     return build_from(source, dtype, device), source.tokenizer
 
 
@@ -102,8 +105,11 @@ def is_adapter_folder(path: str | Path) -> bool:
     return (Path(path) / "adapter_config.json").is_file()
 
 
-def open_source(path: Path, tokenizer: str | Path | None = None) -> ModelSource:
-    """The parts of the model at `path` (a model folder, a .gguf or a .bin file), nothing of its weights read yet."""
+def open_source(path: Path, tokenizer: str | Path | None = None, *, classifier: bool = False) -> ModelSource:
+    """The parts of the model at `path` (a model folder, a .gguf or a .bin file), nothing of its weights read yet.
+
+    Raises GroundupError for a classifier's folder (its weights have another head), unless a `classifier` is asked for.
+    """
     recover_retired(path)
     if path.suffix == ".bin":
         return open_llama2c(path, tokenizer)
@@ -115,9 +121,19 @@ def open_source(path: Path, tokenizer: str | Path | None = None) -> ModelSource:
             f"{path} is an adapter, not a whole model; merge it first: groundup adapter merge {path} --out NEW"
         )
     config = read_config(path)
+    if not classifier and is_classifier(path):
+        raise GroundupError(
+            f"{path} holds a classifier, which tells labels and writes no text; use it with `groundup classify {path} TEXT`"
+        )
     fused = architecture(config.architecture).weights(config).fused
     tensors = ExpertsApart(TensorFiles(path), fused) if fused else TensorFiles(path)
     return ModelSource(path, config, open_tokenizer(tokenizer or path), tensors)
+
+
+def is_classifier(folder: Path) -> bool:
+    """Whether a model folder holds a classifier; see classifier_folder.py."""
+    values = read_json(folder / "config.json")
+    return any(str(name).endswith(CLASSIFIER_ENDING) for name in values.get("architectures") or ())
 
 
 def read_config(folder: str | Path) -> ModelConfig:
@@ -129,6 +145,7 @@ def read_config(folder: str | Path) -> ModelConfig:
     if not isinstance(values, dict) or not isinstance(values.get("model_type"), str):
         raise GroundupError(f"{folder / 'config.json'} has no model_type, so it does not say what model this is")
     families, code = model_types(), values.pop("auto_map", None)
+    families |= {f"{OWN_CLASSIFIER_TYPE}{name}": name for name in set(families.values())}
     if values["model_type"] not in families:
         if senses := [name for name in ("vision_config", "audio_config") if values.get(name)]:
             raise GroundupError(
@@ -183,13 +200,21 @@ def _check_own_code(folder: Path, code: Any, ours: str) -> None:
 
 
 @torch.no_grad()
-def verify_model(folder: str | Path, model: LanguageModel, tokens: Tensor, dtype: torch.dtype = torch.float32) -> float:
+def verify_model(
+    folder: str | Path,
+    model: LanguageModel,
+    tokens: Tensor,
+    *,
+    keep: Callable[[LanguageModel], object] | None = None,
+) -> float:
     """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T].
 
-    `dtype` is what the weights are read into: what frozen ones are kept in, where there are any.
+    `keep` does to what was read, in place, what was done to the model's frozen weights, where there are any.
     """
     tokens_BT = torch.atleast_2d(tokens).to(model.token_embedding.weight.device)
-    loaded, _ = load_model(folder, dtype=dtype, device=tokens_BT.device)
+    loaded, _ = load_model(folder, dtype=torch.float32, device=tokens_BT.device)
+    if keep is not None:
+        keep(loaded)
     training, compute_dtype = model.training, model.compute_dtype
     model.compute_dtype = loaded.compute_dtype = torch.float32
     try:
@@ -272,7 +297,7 @@ print(model.generate("Once"))
 """
 
 
-def _with_special_ids(config: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
+def with_special_ids(config: ModelConfig, tokenizer: Tokenizer) -> ModelConfig:
     """The config with the tokenizer's special ids where it names none itself."""
     return config.model_copy(
         update={
@@ -288,7 +313,7 @@ def _generation_config(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in ids.items() if value is not None}
 
 
-def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str = "") -> None:
+def check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, where: str = "") -> None:
     beyond = range(config.vocab_size, tokenizer.vocab_size)
     # Special tokens for what this size of a model cannot see (Gemma 3 1B has one for images) never come from text.
     if not tokenizer.special_ids.issuperset(beyond):

@@ -30,7 +30,7 @@ def command(model, prompt, stop, samples, precision, device, base, **settings) -
 
     settings = given(settings) | ({"stop": list(stop)} if stop else {})
     settings = SamplingSettings.build(settings, source="groundup generate").model_dump()
-    writer = load(model, base=base, precision=precision, device=device, reporter=Terminal())
+    writer = load(model, base=base, precision=precision, device=device, packed=True, reporter=Terminal())
     prompts = list(prompt) or [""]
     if len(prompts) == 1 and samples == 1:
         click.echo(prompts[0], nl=False)

@@ -29,6 +29,7 @@ from groundup.data.formats.docx import docx_text
 from groundup.data.formats.html import html_text
 from groundup.data.formats.json_list import json_rows
 from groundup.data.formats.jsonl import jsonl_rows
+from groundup.data.formats.label_lines import label_rows
 from groundup.data.formats.pdf import pdf_text
 from groundup.data.formats.rows import NumberedRow, Row, Wanted, all_columns, listed, shown
 from groundup.data.formats.table import table_rows
@@ -49,6 +50,7 @@ ROW_READERS = {
     "tsv": table_rows,
     "parquet": column_rows,
     "arrow": column_rows,
+    "label-lines": label_rows,
 }
 PLAIN = ("text", "markdown")
 # Canonical fields that `map` may name.

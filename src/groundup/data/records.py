@@ -56,7 +56,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text and the name of its class."""
+    """A text and the name of its class; of several, the names with `|` between them, and of none an empty one."""
 
     text: str
     label: str
@@ -64,6 +64,8 @@ class LabelledText:
     index: int
     line: int = field(default=0, compare=False)
 
+
+BETWEEN_LABELS = "|"
 
 Record = Document | Conversation | Preference | LabelledText
 

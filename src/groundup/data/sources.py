@@ -33,7 +33,7 @@ SUFFIXES = {
     **dict.fromkeys((".arrow", ".feather"), "arrow"),
     **{f".{name}": name for name in ("pdf", "docx", "json", "csv", "parquet")},
 }
-FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+FORMATS = (*dict.fromkeys(SUFFIXES.values()), "label-lines")  # the last has no suffix: it is asked for by name
 KNOWN = (
     ".txt .md .html .jsonl .json .csv .tsv (each also .gz .bz2 .xz .zst), .pdf .docx .parquet .arrow, .zip of these, "
     "s3:// gs:// https:// and hf:ORGANISATION/NAME"

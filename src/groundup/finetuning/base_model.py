@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from groundup.adapters.bases import adapter_cost, quantize_base
 from groundup.adapters.config import AdapterConfig
 from groundup.adapters.lora import adapter_parameters, add_adapter, count_parameters
 from groundup.checkpoints.adapter_base import find_base
@@ -49,6 +50,7 @@ class Base:
     adapter_base: Path | None  # where the base of the tuned adapter lies; None when the whole model is tuned
     adapter: AdapterConfig | None  # of an adapter that begins here
     sha256: str  # of the files that were opened
+    base_precision: str | None = None  # int8 or int4, what the frozen matrices under an adapter are kept in
 
     @property
     def has_adapter(self) -> bool:
@@ -73,6 +75,8 @@ class Base:
             facts["adapter"] = self.adapter.describe()
         elif self.has_adapter:
             facts["adapter"] = f"goes on with that of {self.place}"
+        if self.has_adapter:
+            facts["memory"] = adapter_cost(self.model).line()
         return facts
 
     def save(self, folder: Path, card: str | None = None) -> None:
@@ -84,7 +88,14 @@ class Base:
 
     def verify(self, folder: Path, tokens: Tensor) -> float:
         """Read the folder back and compare: the largest |difference| of logits in fp32 on `tokens` [B, T] or [T]."""
-        return verify_model(folder, self.model, tokens, dtype=self.model.token_embedding.weight.dtype)
+        return verify_model(folder, self.model, tokens, keep=self.keep_alike)
+
+    def keep_alike(self, loaded: LanguageModel) -> None:
+        """Keep the frozen weights of a model read back in fp32 as those of this one are kept, so that both compute the same."""
+        if self.base_precision is not None:
+            quantize_base(loaded, self.base_precision)
+        frozen = (parameter for name, parameter in loaded.named_parameters() if ".adapters." not in name)
+        keep_frozen_in(frozen, self.model.token_embedding.weight.dtype)
 
 
 def open_base(config: FinetuneConfig, device: str = "cpu") -> Base:
@@ -99,7 +110,14 @@ def open_base(config: FinetuneConfig, device: str = "cpu") -> Base:
             f"{config.model} is an adapter, and --lora asks for another upon it; leave --lora out to go on with that adapter, "
             "or merge it first (groundup adapter merge)"
         )
+    if config.base_precision and not on_adapter and config.lora is None:
+        raise GroundupError(
+            f"base_precision {config.base_precision} is for a base that stays as it is, and the whole model is trained; add "
+            "--lora, or leave it out"
+        )
     model, tokenizer = load_model(place, dtype=torch.float32, device=device)
+    if config.base_precision:
+        quantize_base(model, config.base_precision)
     adapter = None
     if on_adapter:
         adapter_base: Path | None = find_base(read_adapter(place))
@@ -111,7 +129,7 @@ def open_base(config: FinetuneConfig, device: str = "cpu") -> Base:
     else:
         adapter_base = None
         model.requires_grad_(True)
-    return Base(model, tokenizer, place, adapter_base, adapter, _hash_of(place))
+    return Base(model, tokenizer, place, adapter_base, adapter, _hash_of(place), config.base_precision)
 
 
 def settle_precision(

@@ -31,6 +31,10 @@ class FinetuneConfig(Config):
         json_schema_extra={"metavar": "SETTINGS"},
     )
 
+    base_precision: Literal["int8", "int4"] | None = Field(
+        default=None, description="Keep the frozen matrices under an adapter in 8 or 4 bits (QLoRA), for memory."
+    )
+
     # --- the data
     data: tuple[str, ...] = Field(default=(), description="Files and folders of examples.")
     validation_data: tuple[str, ...] = Field(

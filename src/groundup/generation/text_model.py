@@ -25,6 +25,7 @@ from groundup.generation.sampling import SamplingSettings
 from groundup.generation.scoring import Score, score_ids
 from groundup.generation.stops import StopStrings
 from groundup.models.base import LanguageModel
+from groundup.models.packing import pack
 from groundup.models.quantize import quantize_int8
 from groundup.tokenization.beginning import adds_bos
 from groundup.tokenization.tokenizer import Tokenizer
@@ -184,6 +185,7 @@ def load(
     base: str | Path | None = None,
     precision: str = "fp32",
     device: str = "auto",
+    packed: bool = False,
     reporter: Reporter | None = None,
 ) -> TextModel:
     """Open a model to write and to score: a run or model folder, a hub name (`org/name`, `org/name@revision`), a `.gguf`
@@ -192,8 +194,10 @@ def load(
     An adapter's folder opens as its base with the adapter on it; `base` says where that lies when it was moved.
     `tokenizer` names another vocabulary than the one that lies with the model.
     `precision` is what it computes in, fp32 or bf16, or int8 for weights in 8 bits (CPU only: the fastest way to write,
-    at a small loss; see models/quantize.py); `device` is auto, cpu, cuda or cuda:N. Notes for the person go to
-    the standard error stream, or to `reporter`.
+    at a small loss; see models/quantize.py); `device` is auto, cpu, cuda or cuda:N. `packed` lays fp32 and bf16 weights
+    out for a CPU, which then writes up to twice as fast (models/packing.py); the model is for writing and scoring alone
+    then, and a tied head takes its table's memory once more. Notes for the person go to the standard error stream, or
+    to `reporter`.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
@@ -202,6 +206,8 @@ def load(
     )
     if precision == "int8":
         quantize_int8(model)
+    elif packed:
+        pack(model)
     return TextModel(model, vocabulary, reporter=reporter or Terminal(Console(stderr=True, highlight=False)))
 
 

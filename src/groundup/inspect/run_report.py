@@ -18,6 +18,7 @@ from groundup.inspect.page import Raw, coloured_pieces, escape, page, readable, 
 from groundup.inspect.plots import Series, line_chart
 
 _MOST_SOURCES = 30
+_LOSS_IS_OF = {"classify": "text"}  # what a method's loss is the mean over; tokens, where nothing else is said
 
 
 def write_report(run: RunFolder) -> Path:
@@ -30,11 +31,12 @@ def report_html(run: RunFolder) -> str:
     """The report as one page of HTML that needs no other file and no network."""
     summary, rows = run.read_summary(), merged_rows(run.read_metrics())
     title = summary.title or run.path.resolve().name
+    unit = _LOSS_IS_OF.get(str(read_yaml(run.config).get("method")), "token")
     sections: list[tuple[str, Callable[[], str]]] = [
-        ("", lambda: _tiles(summary, rows)),
+        ("", lambda: _tiles(summary, rows, unit)),
         ("What it writes", lambda: _samples(run.read_samples())),
         *_method_sections(run),
-        ("Loss", lambda: _loss_charts(rows)),
+        ("Loss", lambda: _loss_charts(rows, unit)),
         ("Training", lambda: _training_charts(rows)),
         ("Forecast and what came", lambda: _forecasts(summary)),
         ("Cost", lambda: _cost(summary)),
@@ -81,7 +83,7 @@ def _header(title: str, summary: RunSummary, rows: list[Row]) -> str:
     return f'<h1>{escape(title)}</h1>\n<p class="soft">{line}</p>{notes}\n'
 
 
-def _tiles(summary: RunSummary, rows: list[Row]) -> str:
+def _tiles(summary: RunSummary, rows: list[Row], unit: str) -> str:
     cost = summary.cost
     speeds = [row["tokens_per_second"] for row in rows if "tokens_per_second" in row]
     shares = [row["mfu"] for row in rows if "mfu" in row]
@@ -89,7 +91,7 @@ def _tiles(summary: RunSummary, rows: list[Row]) -> str:
     n_tokens = cost.n_tokens if cost and cost.n_tokens is not None else _newest(rows, "tokens")
     tiles = [
         ("validation bits per byte", _first(summary.val_bits_per_byte, _newest(rows, "val_bits_per_byte")), "{:.3f}"),
-        ("validation loss, nats per token", _first(summary.val_loss, _newest(rows, "val_loss")), "{:.3f}"),
+        (f"validation loss, nats per {unit}", _first(summary.val_loss, _newest(rows, "val_loss")), "{:.3f}"),
         ("validation perplexity", _first(summary.val_perplexity, _newest(rows, "val_perplexity")), "{:.4g}"),
         ("training loss", _newest(rows, "train_loss"), "{:.3f}"),
         ("tokens trained on", None if n_tokens is None else readable_count(n_tokens), "{}"),
@@ -124,12 +126,12 @@ def _sample(row: Row) -> str:
     return f'<figure><figcaption>{when}</figcaption><div class="text">{text}</div></figure>'
 
 
-def _loss_charts(rows: list[Row]) -> str:
+def _loss_charts(rows: list[Row], unit: str) -> str:
     names = (("training", "train_loss"), ("validation", "val_loss"))
     charts = []
     for x_key, x_label in (("step", "step"), ("elapsed_seconds", "seconds of training")):
         curves = [_series(rows, name, x_key, key) for name, key in names]
-        charts.append(_chart("Loss (nats per token)", curves, x_label))
+        charts.append(_chart(f"Loss (nats per {unit})", curves, x_label))
         bits = [_series(rows, "validation", x_key, "val_bits_per_byte")]
         charts.append(_chart("Validation bits per byte", bits, x_label))
     return _grid(charts)

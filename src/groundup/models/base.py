@@ -202,6 +202,8 @@ class LanguageModel(nn.Module, ABC):
 
     # Linear maps that no adapter goes on, by the end of their names, and why.
     unadaptable: ClassVar[dict[str, str]] = {}
+    # Linear maps whose weight the model reads by itself: nothing can stand in their place, by the end of their names.
+    read_apart: ClassVar[tuple[str, ...]] = ()
 
     # Whether torch.compile can take the model as a whole, and gains by it.
     compiles: ClassVar[bool] = True

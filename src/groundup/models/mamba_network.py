@@ -91,10 +91,8 @@ class MambaModel(LanguageModel):
     """A stack of mixers; see `LanguageModel` for what it does."""
 
     writing: ClassVar[tuple[str, ...]] = ("output",)
-    unadaptable: ClassVar[dict[str, str]] = {
-        "step": "its weight is read apart from its bias",
-        "output": "other tools hand its weight to a kernel, past any adapter",
-    }
+    read_apart: ClassVar[tuple[str, ...]] = ("step",)
+    unadaptable: ClassVar[dict[str, str]] = {"output": "other tools hand its weight to a kernel, past any adapter"}
 
     config: MambaConfig
 

@@ -49,6 +49,9 @@ class TrainingBatch(Protocol):
 Objective = Callable[[Any, Any], Tensor]  # (model, batch) -> the sum of the losses of the batch's targets
 IGNORED_LABEL = -100
 LOGITS_AT_ONCE = 1 << 25  # 128 MiB in fp32; each block also adds once into the head's gradient, so not too small
+LOGITS_BESIDE_A_FROZEN_HEAD = (
+    1 << 23
+)  # where nothing is added anywhere, small blocks cost nothing and stay in the cache
 
 
 def next_token_loss(model: LanguageModel, batch: Batch) -> Tensor:
@@ -78,6 +81,8 @@ def linear_cross_entropy(
     Matrix products run in the dtype of `hidden_ND`; the softmax, the bend of a `softcap` (layers/softcap.py) and all
     sums in fp32. Labels of -100 count nothing.
     """
+    if not weight_VD.requires_grad:
+        logits_at_once = min(logits_at_once, LOGITS_BESIDE_A_FROZEN_HEAD)
     n_blocks = -(-hidden_ND.shape[0] * weight_VD.shape[0] // logits_at_once)
     n_rows = max(1, -(-hidden_ND.shape[0] // max(1, n_blocks)))  # blocks of one size: each shape is a kernel to compile
     if torch.is_grad_enabled() and (hidden_ND.requires_grad or weight_VD.requires_grad):

@@ -140,6 +140,18 @@ def test_one_token_sees_everything_it_is_given() -> None:
     torch.testing.assert_close(attention(q, k, v, causal=False), reference_attention(q, k, v)[0])
 
 
+@pytest.mark.parametrize("share", [1, 2])
+def test_one_token_in_bf16_is_rounded_once(share: int) -> None:
+    """Scores and weights of a single query are fp32: nothing but the output is rounded to bf16."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (
+        torch.randn(2, h, t, 16, generator=generator).bfloat16()
+        for h, t in ((4, 1), (4 // share, 90), (4 // share, 90))
+    )
+    exact, _ = reference_attention(q.double(), k.double(), v.double())
+    torch.testing.assert_close(attention(q, k, v, causal=False).double(), exact, rtol=2**-8, atol=1e-5)
+
+
 def test_causal_order_over_a_cache_is_our_mistake() -> None:
     q, k, v = random_inputs((1, 2, 2, 3, 5, 4))
     with pytest.raises(AssertionError):

@@ -35,12 +35,18 @@ def test_products_are_those_of_the_widened_weights(n_rows: int, dtype: torch.dty
     bias = matrix(1, 33)[0].to(dtype)
     linear = Int8Linear(matrix(33, 48).to(dtype), bias)
     x = matrix(n_rows, 48, seed=1).to(dtype)
-    expected = x.float() @ (linear.weight.float() * linear.scale.float()[:, None]).T + bias.float()
+    expected = x.float() @ (linear.values.float() * linear.scale.float()[:, None]).T + bias.float()
     found = linear(x.view(1, n_rows, 48))
     assert found.shape == (1, n_rows, 33)
     assert found.dtype == dtype
     error = (found[0].float() - expected).norm() / expected.norm()
     assert error < (1e-5 if dtype == torch.float32 else 1e-2)
+
+
+def test_its_weight_is_the_matrix_it_was_made_from_to_half_a_scale() -> None:
+    weight = matrix(7, 48)
+    linear = Int8Linear(weight)
+    assert ((linear.weight - weight).abs() <= 0.5001 * linear.scale[:, None]).all()
 
 
 def test_the_kernel_is_as_it_should_be_here() -> None:

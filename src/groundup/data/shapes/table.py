@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from groundup.data.fields import label_field, text_fields
 from groundup.data.formats.rows import Row
-from groundup.data.records import Document, LabelledText, Record
+from groundup.data.records import BETWEEN_LABELS, Document, LabelledText, Record
 from groundup.data.remote import Place
 from groundup.data.shapes.base import Rejected, Shape, text_of
 from groundup.data.shapes.conversations import CONVERSATIONS
@@ -20,8 +20,14 @@ def _labelled(row: Row, source: Place, index: int) -> list[Record]:
     if name is None or label is None:
         raise Rejected("no text with a label")
     value = row[label]
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value.strip()):
         raise Rejected("no label")
+    if isinstance(value, list | tuple):  # several labels, or none of them
+        if not all(
+            isinstance(each, str | int) and BETWEEN_LABELS not in str(each) and str(each).strip() for each in value
+        ):
+            raise Rejected("the labels are no list of words", f" but {value!r}")
+        return [LabelledText(text_of(row, name), BETWEEN_LABELS.join(map(str, value)), source, index)]
     if not isinstance(value, str | int | float):
         raise Rejected("the label is no word or number", f" but {value!r}")
     return [LabelledText(text_of(row, name), str(value), source, index)]

@@ -9,7 +9,7 @@ Which kernel is fastest depends on where it runs (measured, two cores with AVX-5
 - CPU, compiled: two causal blocks of plain products, 1.3 to 2 times the speed of the library's kernel. Not with
   dropout, whose weights could not be made a second time.
 - CPU, eager: the library's kernel; in fp32 when a gradient is wanted, since its bf16 backward is 3 times slower at
-  short contexts.
+  short contexts, and for a single query, where its bf16 forward is 2 to 4 times slower than widening the cache for it.
 
 Shapes: B batch, T queries, S keys, H query heads, G key-value heads, K numbers a head (d_head).
 """
@@ -109,7 +109,7 @@ def _library_kernel(
     """torch's scaled_dot_product_attention."""
     dtype, (batch, n_heads, n_queries, d_head) = q_BHTK.dtype, q_BHTK.shape
     share = n_heads // k_BGSK.shape[1]
-    if q_BHTK.device.type == "cpu" and q_BHTK.requires_grad:
+    if q_BHTK.device.type == "cpu" and (q_BHTK.requires_grad or n_queries == 1):
         q_BHTK, k_BGSK, v_BGSK = q_BHTK.float(), k_BGSK.float(), v_BGSK.float()
     if mask is not None and mask.dtype != torch.bool:
         mask = mask.to(q_BHTK.dtype)

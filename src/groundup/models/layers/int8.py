@@ -30,28 +30,38 @@ GRAIN = 16
 class Int8Linear(nn.Module):
     """`x @ weight.T + bias` with weight [out, in] in 8 bits; made from a linear map, and frozen."""
 
-    weight: Tensor
+    values: Tensor
     scale: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """`weight` [out, in] in any floating dtype, which becomes that of the scales; `bias` [out] is kept as it is."""
         super().__init__()
+        self.out_features, self.in_features = weight.shape
         values, scale = quantize_rows(weight)
-        self.register_buffer("weight", values)
+        self.register_buffer("values", values)
         self.register_buffer("scale", scale)
         self.bias = bias
+
+    @property
+    def weight(self) -> Tensor:
+        """What the integers stand for, [out, in] in the dtype of the scales: a copy, made for whoever asks."""
+        return self.values.to(self.scale.dtype) * self.scale[:, None]
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         if torch.is_grad_enabled() and rows.requires_grad:
-            out = _Widened.apply(rows, self.weight, self.scale)
+            out = _Widened.apply(rows, self.values, self.scale)
         elif rows.shape[0] <= MOST_ROWS and rows.is_cpu:
-            out = torch._weight_int8pack_mm(rows, self.weight, self.scale.to(x.dtype))
+            out = torch._weight_int8pack_mm(rows, self.values, self.scale.to(x.dtype))
         else:
-            out = widened_product(rows, self.weight, self.scale)
+            out = widened_product(rows, self.values, self.scale)
         if self.bias is not None:
             out = out + self.bias.to(x.dtype)
         return out.view(*x.shape[:-1], -1)
+
+    def wide(self) -> Tensor:
+        """The weight [out, in] in fp32, as the layer computes with it."""
+        return self.values.float() * self.scale.float()[:, None]
 
 
 def widened_product(rows_NI: Tensor, weight_OI: Tensor, scale_O: Tensor) -> Tensor:
