@@ -111,7 +111,9 @@ def test_few_rows_without_a_label_are_left_out_and_many_stop(tmp_path: Path):
     assert sum(texts.n_rows(side) for side in SIDES) == 60
     assert any("few.jsonl:61 has no label" in line for line in heard.lines)
     many = [*((f"t{i}", "ab"[i % 2]) for i in range(60)), *((f"u{i}", None) for i in range(10))]
-    with pytest.raises(GroundupError, match=r"10 of 70 rows cannot be used, more than 5%; the first is .*:61: no label"):
+    with pytest.raises(
+        GroundupError, match=r"10 of 70 rows cannot be used, more than 5%; the first is .*:61: no label"
+    ):
         collected(tmp_path, many, "many")
 
 
