@@ -49,9 +49,8 @@ class TrainingBatch(Protocol):
 Objective = Callable[[Any, Any], Tensor]  # (model, batch) -> the sum of the losses of the batch's targets
 IGNORED_LABEL = -100
 LOGITS_AT_ONCE = 1 << 25  # 128 MiB in fp32; each block also adds once into the head's gradient, so not too small
-LOGITS_BESIDE_A_FROZEN_HEAD = (
-    1 << 23
-)  # where nothing is added anywhere, small blocks cost nothing and stay in the cache
+# Where nothing is added there, smaller blocks cost nothing but time to compile.
+LOGITS_BESIDE_A_FROZEN_HEAD = 1 << 24
 
 
 def next_token_loss(model: LanguageModel, batch: Batch) -> Tensor:
