@@ -34,6 +34,7 @@ from groundup.tokenization.tokenizer import Tokenizer
 LONGEST_CONTEXT = 2048  # derived; more is asked for by name, since memory grows with it
 MOST_VALIDATION = 500  # conversations; the loss of so many is known to a few percent
 N_QUESTIONS = 16
+SPARE = 4  # times as many questions are noted, for some may leave no room for an answer
 QUESTIONS, SPLIT = "questions.jsonl", "split.json"
 
 
@@ -90,7 +91,8 @@ def collect(config: InstructConfig, run: RunFolder, reporter: Reporter) -> None:
     made: list[Examples] = []
     for side, (conversations, total) in sides.items():
         if side == "validation":
-            conversations = _noting_questions(conversations, questions, config.questions or N_QUESTIONS)
+            most = SPARE * (config.questions or N_QUESTIONS)
+            conversations = _noting_questions(conversations, questions, most)
         try:
             examples = make_examples(
                 conversations,
