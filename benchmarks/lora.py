@@ -47,8 +47,10 @@ def main() -> None:
         command += ["--base-precision", arguments.base_precision, "--steps", str(arguments.steps)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         sides[side] = process
+        begun = time.perf_counter()
         first = ask(process, "ready")  # one at a time, so that nobody compiles into another's figures
-        print(f"{side}: {first['versions']}; {first['trainable']:,} trained", flush=True)
+        setup = time.perf_counter() - begun
+        print(f"{side}: {first['versions']}; {first['trainable']:,} trained; set up in {setup:.0f} s", flush=True)
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(arguments.rounds):
         for side, process in sides.items():

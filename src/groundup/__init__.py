@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from groundup.data.tokenizer_training import train_tokenizer
     from groundup.export.gguf_file import export_gguf
     from groundup.export.verify import verify_with_transformers
+    from groundup.finetuning.review import review
     from groundup.finetuning.run import finetune
     from groundup.generation.text_classifier import TextClassifier, load_classifier
     from groundup.generation.text_model import TextModel, load
@@ -48,9 +49,9 @@ if TYPE_CHECKING:
     from groundup.pretraining.extend import extend_vocabulary
     from groundup.pretraining.pretrain import pretrain, resume
     from groundup.pretraining.preview import plan
-    from groundup.pretraining.quickstart import quickstart
     from groundup.tokenization.imports.files import import_tokenizer
     from groundup.tokenization.tokenizer import Tokenizer
+    from groundup.tour import quickstart
 
 __version__ = "0.1.0"
 
@@ -91,11 +92,12 @@ _HOME = {
     "prepare": "data.prepare",
     "prepare_on_cluster": "data.prepare",
     "pretrain": "pretraining.pretrain",
-    "quickstart": "pretraining.quickstart",
+    "quickstart": "tour",
     "read_documents": "data.reading",
     "read_records": "data.reading_records",
     "repeated_spans": "data.duplicates.substrings",
     "resume": "pretraining.pretrain",
+    "review": "finetuning.review",
     "save_adapter": "checkpoints.adapter_folder",
     "train_tokenizer": "data.tokenizer_training",
     "verify_with_transformers": "export.verify",
@@ -143,6 +145,7 @@ __all__ = [
     "read_records",
     "repeated_spans",
     "resume",
+    "review",
     "save_adapter",
     "train_tokenizer",
     "verify_with_transformers",

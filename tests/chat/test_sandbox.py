@@ -38,6 +38,7 @@ def rendered(source: str, **more) -> str:
         ("{{ bos_token }}{{ tools is none }}{{ documents is none }}{{ add_generation_prompt }}", "<s>TrueTrueFalse"),
         ("{{ '%s-%03d' % ('a', 7) }}{{ '%s' | format('b') }}{{ '{:>3}'.format('c') }}{{ 'x' * 3 }}", "a-007b  cxxx"),
         ("{{ messages[0].content | indent(2) }}", "a\n  b"),
+        ("{{ '{{\"a\": {:>2}}}'.format(1) }}{{ '2 * 3 = %d, 12345 %s' % (6, 'x') }}", '{"a":  1}2 * 3 = 6, 12345 x'),
         ("{{ messages | map(attribute='role') | join('+') }}{{ 'ab' | join('-') }}{{ nothing | join }}", "usera-b"),
         ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ [[1, 2]] | string }}", "1[[1, 2]]"),
         (
@@ -95,6 +96,7 @@ def test_there_is_no_way_out(source: str) -> None:
         "{{ '%0999999999d' | format(1) }}",
         "{{ '{:0999999999}'.format(1) }}",
         "{{ '{:{}}'.format(1, 999999999) }}",
+        "{% set f = '{:0999999999}'.format %}{{ f(1) }}",
         "{{ 'x'.ljust(999999999) }}",
         "{{ 'x' | center(999999999) }}",
         "{{ 'x' | indent(999999999, true) }}",
@@ -115,10 +117,10 @@ def test_there_is_no_way_out(source: str) -> None:
     ],
 )
 def test_endless_work_ends(source: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(GroundupError):
         rendered(source)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
 
 
 def test_faults_name_the_template() -> None:

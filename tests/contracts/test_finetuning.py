@@ -4,6 +4,7 @@ killed run goes on to the bit, and what is frozen does not move. A method is a c
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,15 @@ LABELLED = "text,label\n" + "".join(
     f"{WORDS[i % 20]} {WORDS[(i * 7) % 20]} {'sun' if i % 2 else 'rain'} {i},{'dry' if i % 2 else 'wet'}\n"
     for i in range(40)
 )
+CHATS = "".join(json.dumps({"prompt": words, "completion": words.split()[0]}) + "\n" for words in WORDS)
+CHATTING = {"packing": "none", "template": "chatml", "validation_fraction": 0.2}
+PAIRS = "".join(
+    json.dumps({"prompt": words, "chosen": words.split()[0], "rejected": words.split()[1]}) + "\n" for words in WORDS
+)
+PREFERRING = {"template": "chatml", "validation_fraction": 0.2}
 CASES = {
+    "instruct": Case("instruct", CHATS, ".jsonl", CHATTING),
+    "instruct-lora": Case("instruct", CHATS, ".jsonl", CHATTING | {"lora": "r=4", "learning_rate": 2e-2}),
     "classify-all": Case("classify", LABELLED, ".csv", {"train": "all"}),
     "classify-last-block": Case(
         "classify",
@@ -52,6 +61,10 @@ CASES = {
         "classify", LABELLED, ".csv", {"train": "head"}, frozen=("model.layers.1.mlp.up_proj.weight",)
     ),
     "classify-lora": Case("classify", LABELLED, ".csv", {"lora": "r=4"}),
+    "prefer-dpo": Case("prefer", PAIRS, ".jsonl", PREFERRING),
+    "prefer-orpo": Case("prefer", PAIRS, ".jsonl", PREFERRING | {"loss": "orpo"}),
+    "prefer-dpo-lora": Case("prefer", PAIRS, ".jsonl", PREFERRING | {"lora": "r=4", "learning_rate": 2e-2}),
+    "prefer-kto": Case("prefer", PAIRS, ".jsonl", PREFERRING | {"loss": "kto", "learning_rate": 1e-2}),
 }
 
 

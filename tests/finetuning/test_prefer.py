@@ -87,6 +87,7 @@ def test_pairs_teach_which_answer_is_better(model, pairs, tmp_path, loss):
     assert [row["step"] for row in looks] == [0, 6, 12]
     if loss in ("dpo", "ipo"):
         assert looks[0]["val_reward_margin"] == pytest.approx(0, abs=1e-5), "the reference is the model itself"
+        assert looks[0]["val_reward_accuracy"] == 0.5
         assert looks[0]["val_loss"] == pytest.approx({"dpo": np.log(2), "ipo": 25.0}[loss], abs=1e-4)
     assert looks[-1]["val_loss"] < looks[0]["val_loss"]
     assert looks[-1]["val_reward_margin"] > looks[0]["val_reward_margin"]

@@ -27,16 +27,22 @@ class AdapterConfig(Config):
     """
 
     kind: Literal["lora", "dora"] = pydantic.Field(
-        "lora", description="lora; or dora, which learns each row's length apart from its direction"
+        default="lora", description="lora; or dora, which learns each row's length apart from its direction"
     )
-    rank: int = pydantic.Field(16, ge=1, description="numbers the input is narrowed to")
+    rank: int = pydantic.Field(default=16, ge=1, description="numbers the input is narrowed to")
     alpha: float | None = pydantic.Field(
-        None, gt=0, description="strength: the update counts alpha / rank times; not given: 2 times"
+        default=None, gt=0, description="strength: the update counts alpha / rank times; not given: 2 times"
     )
-    dropout: float = pydantic.Field(0.0, ge=0, lt=1, description="probability of dropping a number before the adapter")
-    rslora: bool = pydantic.Field(False, description="divide alpha by the root of the rank, for ranks of 64 and more")
+    dropout: float = pydantic.Field(
+        default=0.0, ge=0, lt=1, description="probability of dropping a number before the adapter"
+    )
+    rslora: bool = pydantic.Field(
+        default=False, description="divide alpha by the root of the rank, for ranks of 64 and more"
+    )
     # Adapters on every linear layer are what full fine-tuning's quality takes (Dettmers et al. 2023, "QLoRA", section 4).
-    targets: tuple[str, ...] = pydantic.Field((ALL_LINEAR,), min_length=1, description="which matrices it goes on")
+    targets: tuple[str, ...] = pydantic.Field(
+        default=(ALL_LINEAR,), min_length=1, description="which matrices it goes on"
+    )
     rank_pattern: dict[str, pydantic.PositiveInt] = pydantic.Field(
         default_factory=dict, description="other ranks, by pattern"
     )
@@ -44,7 +50,7 @@ class AdapterConfig(Config):
         default_factory=dict, description="other alphas, by pattern"
     )
     new_tokens: tuple[pydantic.NonNegativeInt, ...] = pydantic.Field(
-        (), description="ids of tokens whose rows in embedding and head are trained too"
+        default=(), description="ids of tokens whose rows in embedding and head are trained too"
     )
 
     def scale(self, rank: int, alpha: float | None) -> float:

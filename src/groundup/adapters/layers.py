@@ -99,7 +99,7 @@ class LowRank(nn.Module):
             return torch.addmm(out.flatten(0, -2), narrow_NR, update_RO).view_as(out)
         # g = 1 + (g - 1), so that the first output is the base's whatever a sum would round.
         gain_O = (self.magnitude / self.lengths(base)).to(torch.float32)
-        plain = out if base.bias is None else out - base.bias.to(out.dtype)
+        plain = out - base.bias.to(out.dtype) if isinstance(base.bias, Tensor) else out
         adapted = out + plain * (gain_O - 1).to(x.dtype)
         return adapted + ((narrow_NR @ update_RO) * gain_O.to(x.dtype)).view_as(out)
 

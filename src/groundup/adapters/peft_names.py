@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ PREFIX = "base_model.model."
 _TOKENS = ".token_adapter.trainable_tokens_delta"
 _PATH = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude"}
 _TABLES = ("token_embedding", "head")
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -223,5 +225,5 @@ def _alpha(path: LowRank) -> float:
     return int(alpha) if alpha == int(alpha) else alpha
 
 
-def _most_common(values: list) -> float:
+def _most_common(values: list[Number]) -> Number:
     return max(dict.fromkeys(values), key=values.count)

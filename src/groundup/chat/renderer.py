@@ -132,8 +132,8 @@ class Renderer:
     @cached_property
     def end_of_turn(self) -> str:
         """The special token that stands after every answer. Raises `GroundupError` when there is none."""
-        after = [self._after_answer(n) for n in (2, 4)]
-        same = after[0][: common_length(*after, self._structure.pattern)]
+        alone, followed = self._after_answer(2), self._after_answer(4)
+        same = alone[: common_length(alone, followed, self._structure.pattern)]
         found = [match[0] for match in self._structure.pattern.finditer(same)]
         if not found:
             missing = (

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache, wraps
-from typing import Any, ClassVar
+from typing import Any
 
 from jinja2 import Template, TemplateError, Undefined, nodes
 from jinja2.exceptions import SecurityError
@@ -26,10 +26,12 @@ from jinja2.utils import Namespace
 # A `{% generation %}` block's text stands between these two. Halves of surrogate pairs are in no text (disguise.py).
 GENERATION_BEGIN, GENERATION_END = "\udcfe", "\udcff"
 
-_MOST_STEPS = 2_000_000  # turns of loops and calls in one rendering: a thousand messages take some ten thousand
+_MOST_STEPS = 500_000  # turns of loops and calls in one rendering: a thousand messages take some ten thousand
 _MOST_CHARACTERS = 1 << 26  # made in one rendering, written or not: a long conversation has some hundred thousand
 _WIDENING = frozenset(("center", "ljust", "rjust", "zfill", "expandtabs"))  # methods that make text of any length
-_WIDE_FIELD = re.compile(r"\d{5}|\*|\{[^{}]*\{")  # in a format: a width beyond four digits, or one taken from a value
+# In formats: a width beyond four digits, or one that is taken from a value.
+_WIDE_PERCENT = re.compile(r"%[-#0 +\d.]*(?:\*|\d{5})")
+_WIDE_FIELD = re.compile(r"\{[^{}]*:[^{}]*(?:\d{5}|\{)")
 
 
 class TemplateRefusal(TemplateError):
@@ -89,7 +91,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         if operator == "**":
             raise SecurityError("powers are not allowed in a template")
-        if operator == "%" and isinstance(left, str) and _WIDE_FIELD.search(left):
+        if operator == "%" and isinstance(left, str) and _WIDE_PERCENT.search(left):
             raise SecurityError("it formats with a width that is not small")
         for sequence, times in ((left, right), (right, left)):
             if operator == "*" and isinstance(sequence, str | list | tuple) and isinstance(times, int):
@@ -136,10 +138,17 @@ class _Environment(ImmutableSandboxedEnvironment):
 
         return counted
 
-    def format_string(self, s: str, args: Any, kwargs: Any, format_func: Any = None) -> str:
-        if _WIDE_FIELD.search(s):
-            raise SecurityError("it formats with a width that is not small")
-        return super().format_string(s, args, kwargs, format_func)
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+
+        def checked(*args: Any, **kwargs: Any) -> str:
+            if _WIDE_FIELD.search(value.__self__.replace("{{", "")):
+                raise SecurityError("it formats with a width that is not small")
+            return wrapped(*args, **kwargs)
+
+        return checked
 
     def _format(self, value: str, *args: Any, **kwargs: Any) -> str:
         return self.call_binop(None, "%", str(value), kwargs or args)
@@ -173,7 +182,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 class _Generation(Extension):
     """`{% generation %} ... {% endgeneration %}`: what the assistant wrote, by the template's own word."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno

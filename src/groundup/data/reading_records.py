@@ -20,6 +20,7 @@ from groundup.data.shapes.base import Rejected, Shape
 from groundup.data.shapes.table import SHAPES, shape_of
 from groundup.data.sources import Paths, Source
 
+_LABELS = "; a label stands in a column of its own, or begins each line of a text file (format label-lines)"
 _ROWS_TO_RECOGNISE = 100  # rows that are looked at before a file's shape is called unknown
 
 
@@ -150,7 +151,8 @@ class Records:
 
     def _check_kind(self, source: Source, kind: str) -> None:
         if self._kind not in (None, kind):
-            raise Unreadable(source, f"its rows are {kind} records, not {self._kind}")
+            hint = _LABELS if self._kind == "labelled" else ""
+            raise Unreadable(source, f"its rows are {kind} records, not {self._kind}{hint}")
 
 
 def read_records(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from groundup.adapters.config import AdapterConfig
 from groundup.adapters.lora import count_parameters
 from groundup.checkpoints.classifier_folder import (
     ClassifierSettings,
@@ -21,13 +22,14 @@ from groundup.checkpoints.classifier_folder import (
     save_adapted_classifier,
     save_classifier,
 )
+from groundup.checkpoints.model_folder import resolve_model
 from groundup.core.errors import GroundupError
 from groundup.core.progress import Reporter
 from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSummary
 from groundup.data.labelled import SIDES, LabelledTexts, Splitting, collect_labelled
 from groundup.data.labelled_batches import LabelledBatches, Reader, TokenRows
 from groundup.evaluation.classification import decisions, mean_loss, probabilities, score
-from groundup.finetuning.base_model import Base, keep_frozen_in, open_base, settle_precision
+from groundup.finetuning.base_model import Base, open_base, settle_precision
 from groundup.finetuning.classify_config import TEST_SHARE, VALIDATION_SHARE, Config
 from groundup.finetuning.classify_results import Judged, judge
 from groundup.finetuning.run import Look, Tuning
@@ -48,6 +50,9 @@ TEXTS_VERIFIED = 8
 
 def collect(config: Config, run: RunFolder, reporter: Reporter) -> None:
     """Read the texts and share them out, into the run's `data/`."""
+    resolve_model(config.model)  # what is wrong with the model is said before the texts are read
+    if config.lora is not None:
+        AdapterConfig.parse(config.lora)
     paths = {"train": config.data, "validation": config.validation_data, "test": config.test_data}
     splitting = Splitting(
         config.validation_fraction or VALIDATION_SHARE,
@@ -107,6 +112,7 @@ def prepare(config: Config, run: RunFolder, ranks: Ranks, reporter: Reporter) ->
     objective = _objective(config, texts)
     precision = settle_precision(config, base, objective, batches(0)[-1], reporter, model)
     config = config.model_copy(update={"precision": precision})
+    assert config.context_length
     settings = ClassifierSettings(config.context_length, config.keep, config.multi_label)
     work = _Work(config, base, model, reader, rows, settings, texts, reporter)
     command = f"groundup classify {shlex.quote(str(run.path))}"
@@ -179,8 +185,7 @@ class _Work:
         some = [self.reader.cut(rows[row]) for row in range(min(TEXTS_VERIFIED, len(rows)))]
         loaded, _, _ = load_classifier_folder(folder, dtype=torch.float32, device=self.model.score.weight.device)
         if self.base.has_adapter:  # whose base is kept as it was in training
-            frozen = (p for name, p in loaded.language_model.named_parameters() if ".adapters." not in name)
-            keep_frozen_in(frozen, self.base.model.token_embedding.weight.dtype)
+            self.base.keep_alike(loaded.language_model)
         before, self.model.compute_dtype = self.model.compute_dtype, torch.float32
         try:
             return float(np.abs(logits_of(self.model, some) - logits_of(loaded, some)).max())

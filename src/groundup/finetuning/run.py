@@ -55,6 +55,7 @@ class Look:
 
     row: Row  # val_loss among it
     line: str
+    samples: tuple[tuple[str, str], ...] = ()  # (prompt, what the model writes after it)
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def _make_what_is_missing(run: RunFolder, ranks: Ranks, reporter: Reporter) -> F
     ranks.from_main(1.0)  # the others may read the run folder now
     if not any("val_loss" in row for row in run.read_metrics()):
         first = tuning.look()
+        _log_samples(run, 0, first)
         run.log({"step": 0, **first.row})
         reporter.say(f"before      {first.line}")
     result, compile_seconds = _train(tuning, run, ranks, reporter)
@@ -258,7 +260,9 @@ def _hooks(tuning: Tuning, run: RunFolder, steps: int | None, reporter: Reporter
         return last_look(place)
 
     def last_look(place: Place) -> Row:
+        assert run is not None
         found = tuning.look()
+        _log_samples(run, place.step, found)
         tuning.save(run.model)
         reporter.say(f"step {place.step:>7,}  {place.elapsed_seconds:>6.0f} s  {found.line}")
         return found.row
@@ -272,6 +276,11 @@ def _hooks(tuning: Tuning, run: RunFolder, steps: int | None, reporter: Reporter
     assert seconds
     # The last of them would fall together with the look at the end.
     return (Hook(look, every_seconds=seconds / (n - 0.5)), at_end)
+
+
+def _log_samples(run: RunFolder, step: int, look: Look) -> None:
+    for prompt, text in look.samples:
+        run.log_sample(step, prompt, text)
 
 
 def _check_unchanged(run: RunFolder, hashes: dict[str, str]) -> None:

@@ -7,9 +7,11 @@ and what is returned are equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from rich.console import Console
@@ -20,7 +22,7 @@ from groundup.checkpoints.model_folder import load_model, resolve_model
 from groundup.core.device import pick_device
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.progress import QUIET, Reporter, Terminal
-from groundup.generation.engine import Continuation, Engine
+from groundup.generation.engine import Continuation, Engine, Finish
 from groundup.generation.sampling import SamplingSettings
 from groundup.generation.scoring import Score, score_ids
 from groundup.generation.stops import StopStrings
@@ -30,19 +32,37 @@ from groundup.models.quantize import quantize_int8
 from groundup.tokenization.beginning import adds_bos
 from groundup.tokenization.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from groundup.chat.renderer import Renderer
+
+Messages = Sequence[Mapping[str, Any]]  # OpenAI's: role and content
+Tools = Sequence[Mapping[str, Any]]
+
 # What the weights are kept in and computed with; int8 computes in bf16.
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """An answer, and how it ended: `end` by the model itself, `length` cut off, `stopped` by a stop string."""
+
+    text: str
+    finish: Finish
 
 
 class TextModel:
     """A language model one talks to in text; `settings` below are the fields of `SamplingSettings`, by name.
 
-    The reporter hears what a person may not expect: a prompt longer than the context, a text that outgrew it.
+    The reporter hears what a person may not expect: a prompt longer than the context, a text that outgrew it. `template` is
+    the chat template of `chat`: a name of ours or a .jinja file; the model's own if left out.
     """
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, reporter: Reporter = QUIET) -> None:
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, *, template: str | None = None, reporter: Reporter = QUIET
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self._template = template
         self._reporter = reporter
 
     @overload
@@ -103,6 +123,56 @@ class TextModel:
         text = Continuation(self._prompt_ids(prompt), chosen, adapter=adapter)
         return (piece for _, piece in self._write([text], 1, use_cache) if piece)
 
+    @cached_property
+    def renderer(self) -> Renderer:
+        """What turns messages into ids here. Raises `GroundupError` when the model has no chat template and none was given."""
+        from groundup.chat.renderer import Renderer
+        from groundup.chat.templates import BUILTIN, find_template
+
+        if self._template is None and self.tokenizer.chat_template is None:
+            raise GroundupError(
+                "the model has no chat template, so it has not learned to answer; teach it with `groundup finetune instruct`, "
+                f"or name the form it is to be asked in (template: {', '.join(BUILTIN)})"
+            )
+        return Renderer(self.tokenizer, find_template(self._template, self.tokenizer))
+
+    def chat(self, messages: Messages, *, tools: Tools = (), **settings: Any) -> str:
+        """The answer to a conversation (OpenAI's messages; the last is most often the user's).
+
+        Raises `GroundupError` when the conversation leaves no room in the context for an answer.
+        """
+        return "".join(self.stream_chat(messages, tools=tools, **settings))
+
+    def stream_chat(self, messages: Messages, *, tools: Tools = (), **settings: Any) -> Iterator[str]:
+        """The answer piece by piece; the pieces joined are what `chat` returns. What is wrong is raised at the call."""
+        text = self._asked(messages, tools, SamplingSettings.build(settings, source="chat"))
+        return (piece for _, piece in self._write([text], 1, True, self.renderer.stop_ids) if piece)
+
+    def answers(
+        self, conversations: Sequence[tuple[Messages, Tools]], *, batch_size: int = 32, **settings: Any
+    ) -> list[ChatAnswer]:
+        """The answers to several conversations (messages and tools of each), at most `batch_size` of them at once."""
+        chosen = SamplingSettings.build(settings, source="answers")
+        texts = [self._asked(messages, tools, chosen) for messages, tools in conversations]
+        pieces: dict[Continuation, list[str]] = {text: [] for text in texts}
+        for text, piece in self._write(texts, batch_size, True, self.renderer.stop_ids):
+            pieces[text].append(piece)
+        return [ChatAnswer("".join(parts), text.finish or "length") for text, parts in pieces.items()]
+
+    def _asked(self, messages: Messages, tools: Tools, settings: SamplingSettings) -> Continuation:
+        """A conversation as a prompt, and room for the answer: an answer ends where the context does."""
+        prompt = self.renderer.prompt(messages, tools)
+        length = self.model.config.max_length
+        if length is None:
+            return Continuation(prompt, settings)
+        if len(prompt) >= length:
+            raise GroundupError(
+                f"the conversation has {len(prompt):,} tokens and the model reads {length:,}, so nothing is left for an answer; "
+                "leave earlier messages out"
+            )
+        room = min(settings.max_new_tokens, length - len(prompt))
+        return Continuation(prompt, settings.model_copy(update={"max_new_tokens": room}))
+
     def load_adapter(self, folder: str | Path, name: str) -> None:
         """Put one more adapter on the model, to write with by `name`; it is not switched on unless it is the first.
 
@@ -131,9 +201,11 @@ class TextModel:
             "score must start from one; give a prompt, or a tokenizer with a bos or eos token"
         )
 
-    def _write(self, texts: list[Continuation], batch_size: int, use_cache: bool) -> Iterator[tuple[Continuation, str]]:
+    def _write(
+        self, texts: list[Continuation], batch_size: int, use_cache: bool, stop_ids: Collection[int] = ()
+    ) -> Iterator[tuple[Continuation, str]]:
         """Run texts to their ends; gives what each new token made safe to show, as it comes."""
-        end_ids = {*self.model.config.eos_ids, self.tokenizer.eos_id} - {None}
+        end_ids = {*self.model.config.eos_ids, self.tokenizer.eos_id, *stop_ids} - {None}
         n_tokens = min(self.tokenizer.vocab_size, self.model.config.vocab_size)
         engine = Engine(self.model, end_ids=end_ids, n_tokens=n_tokens, batch_size=batch_size, use_cache=use_cache)
         writers = {text: _Writer(text, self.tokenizer) for text in texts}
@@ -186,6 +258,7 @@ def load(
     precision: str = "fp32",
     device: str = "auto",
     packed: bool = False,
+    template: str | None = None,
     reporter: Reporter | None = None,
 ) -> TextModel:
     """Open a model to write and to score: a run or model folder, a hub name (`org/name`, `org/name@revision`), a `.gguf`
@@ -196,8 +269,8 @@ def load(
     `precision` is what it computes in, fp32 or bf16, or int8 for weights in 8 bits (CPU only: the fastest way to write,
     at a small loss; see models/quantize.py); `device` is auto, cpu, cuda or cuda:N. `packed` lays fp32 and bf16 weights
     out for a CPU, which then writes up to twice as fast (models/packing.py); the model is for writing and scoring alone
-    then, and a tied head takes its table's memory once more. Notes for the person go to the standard error stream, or
-    to `reporter`.
+    then, and a tied head takes its table's memory once more. `template` is the chat template of `chat`, for a model
+    without its own. Notes for the person go to the standard error stream, or to `reporter`.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
@@ -208,7 +281,8 @@ def load(
         quantize_int8(model)
     elif packed:
         pack(model)
-    return TextModel(model, vocabulary, reporter=reporter or Terminal(Console(stderr=True, highlight=False)))
+    notes = reporter or Terminal(Console(stderr=True, highlight=False))
+    return TextModel(model, vocabulary, template=template, reporter=notes)
 
 
 def _count(some: Sequence[int], texts: Sequence[Continuation], noun: str) -> str:

@@ -40,6 +40,9 @@ _TABLE_LINE = re.compile(r"\s*[+|].*[+|]\s*")  # the frames and rows of text tab
 _DOCTEST = re.compile(r"\s*(>>>|\.\.\. |\.\.\.$)")
 
 
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True)
 class QuickstartText:
     """What `write_quickstart_text` wrote, and what this Python did not have."""
@@ -160,11 +163,20 @@ def _members(parent: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
             yield f"{prefix}{node.name}({arguments})\n\n{text}"
 
 
-def _documentation(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
-    """The docstring of `node` as plain prose, without roles, tables and interpreter sessions; None when too short."""
+def _documentation(node: Documented) -> str | None:
+    """The docstring of `node` as plain prose; None when too short."""
+    text = plain_docstring(node)
+    return text if text is not None and len(text) >= SHORTEST_DOCSTRING else None
+
+
+def plain_docstring(node: Documented) -> str | None:
+    """The docstring of `node` as `plain_prose`; None when it has none."""
     docstring = ast.get_docstring(node, clean=False)
-    if docstring is None:
-        return None
+    return None if docstring is None else plain_prose(docstring)
+
+
+def plain_prose(docstring: str) -> str:
+    """A docstring without roles, tables and interpreter sessions."""
     lines: list[str] = []
     in_session = False  # a session runs from its first >>> to the next blank line: what it printed goes with it
     for line in inspect.cleandoc(docstring).splitlines():
@@ -172,8 +184,7 @@ def _documentation(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.Async
         if not in_session and not _TABLE_LINE.fullmatch(line):
             lines.append(line.rstrip())
     text = _LITERAL.sub(lambda found: f'"{found[1] or found[2]}"', _ROLE.sub(r'"\1"', "\n".join(lines)))
-    text = _squeeze(text.replace("::\n", ":\n"))
-    return text if len(text) >= SHORTEST_DOCSTRING else None
+    return _squeeze(text.replace("::\n", ":\n"))
 
 
 def _squeeze(text: str) -> str:

@@ -85,4 +85,5 @@ class _Widened(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
-        return grad_outputs[0] @ _widened(*ctx.saved_tensors, ctx.shape, grad_outputs[0].dtype), None, None, None
+        (packed, scale), d_out_NO = ctx.saved_tensors, grad_outputs[0]
+        return d_out_NO @ _widened(packed, scale, ctx.shape, d_out_NO.dtype), None, None, None
