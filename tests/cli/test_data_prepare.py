@@ -45,6 +45,8 @@ def test_workers_make_the_same_folder(text: Path, tokenizer: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
+        (["--text-field", ""], "the text field is empty"),
+        (["--seed", "-1"], "-1 is not in the range"),
         (["--slurm", "cpu"], "--slurm cpu: write KEY=VALUE"),
         (["--slurm", "partition=cpu"], "slurm needs time"),
         (["--workers", "0"], "--workers"),

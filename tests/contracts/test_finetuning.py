@@ -42,6 +42,10 @@ LABELLED = "text,label\n" + "".join(
 )
 CHATS = "".join(json.dumps({"prompt": words, "completion": words.split()[0]}) + "\n" for words in WORDS)
 CHATTING = {"packing": "none", "template": "chatml", "validation_fraction": 0.2}
+PAIRS = "".join(
+    json.dumps({"prompt": words, "chosen": words.split()[0], "rejected": words.split()[1]}) + "\n" for words in WORDS
+)
+PREFERRING = {"template": "chatml", "validation_fraction": 0.2}
 CASES = {
     "instruct": Case("instruct", CHATS, ".jsonl", CHATTING),
     "instruct-lora": Case("instruct", CHATS, ".jsonl", CHATTING | {"lora": "r=4", "learning_rate": 2e-2}),
@@ -57,6 +61,10 @@ CASES = {
         "classify", LABELLED, ".csv", {"train": "head"}, frozen=("model.layers.1.mlp.up_proj.weight",)
     ),
     "classify-lora": Case("classify", LABELLED, ".csv", {"lora": "r=4"}),
+    "prefer-dpo": Case("prefer", PAIRS, ".jsonl", PREFERRING),
+    "prefer-orpo": Case("prefer", PAIRS, ".jsonl", PREFERRING | {"loss": "orpo"}),
+    "prefer-dpo-lora": Case("prefer", PAIRS, ".jsonl", PREFERRING | {"lora": "r=4", "learning_rate": 2e-2}),
+    "prefer-kto": Case("prefer", PAIRS, ".jsonl", PREFERRING | {"loss": "kto", "learning_rate": 1e-2}),
 }
 
 

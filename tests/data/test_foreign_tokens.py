@@ -124,9 +124,11 @@ def test_what_is_wrong_with_a_file_is_told(tmp_path: Path, bpe: Tokenizer) -> No
         open_token_file(llm_c(tmp_path / "new.bin", bpe, TEXTS, version=9))
     np.array([1, 50256, 2], np.uint16).tofile(tmp_path / "gpt2.bin")
     with pytest.raises(
-        GroundupError, match=r"gpt2\.bin: token 50,256 is outside this tokenizer's 300 entries.*no file of tokens"
+        GroundupError,
+        match=r"gpt2\.bin: token 50,256, at place 1, is outside this tokenizer's 300 entries.*no file of tokens",
     ):
-        prepare(tmp_path / "gpt2.bin", bpe, tmp_path / "data")
+        prepare([llm_c(tmp_path / "good.bin", bpe, TEXTS), tmp_path / "gpt2.bin"], bpe, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(GroundupError, match="prepare them apart"):
         are_token_files([tmp_path / "gpt2.bin", tmp_path / "a.txt"])

@@ -223,6 +223,8 @@ def test_a_setting_nobody_listens_to_is_an_error(tmp_path: Path) -> None:
         texts(rows, separator="--")
     with pytest.raises(GroundupError, match="text_field 'body' has no effect"):
         texts(text, text_field="body")
+    with pytest.raises(GroundupError, match="text field is empty"):
+        texts(rows, text_field="")
     with pytest.raises(GroundupError, match="separator is empty"):
         texts(text, separator="")
     assert texts(tmp_path, separator="--", text_field="text") == ["x", "x"]

@@ -42,6 +42,7 @@ def base(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize("name", FILES)
 def test_the_loss_falls(name: str, shared_data: Path, base: Path, tmp_path: Path):
@@ -71,7 +72,8 @@ def test_the_loss_falls(name: str, shared_data: Path, base: Path, tmp_path: Path
     counted = sum(each.manifest["n_conversations"] for each in (train, held_out))
     assert counted == n, "every conversation is an example or a counted refusal"
     assert 0 < train.manifest["n_trained"] < train.manifest["n_tokens"]
-    assert len(read_answers(done.path)) == 2
+    if not name.startswith("glaive"):  # its held-out talks with their tools leave no room for an answer here
+        assert len(read_answers(done.path)) == 2
     shown = json.loads((done.path / "instruct.json").read_text())
     assert any(any(mask["trained"]) and not all(mask["trained"]) for mask in shown["masks"])
 

@@ -87,6 +87,7 @@ def test_pairs_teach_which_answer_is_better(model, pairs, tmp_path, loss):
     assert [row["step"] for row in looks] == [0, 6, 12]
     if loss in ("dpo", "ipo"):
         assert looks[0]["val_reward_margin"] == pytest.approx(0, abs=1e-5), "the reference is the model itself"
+        assert looks[0]["val_reward_accuracy"] == 0.5
         assert looks[0]["val_loss"] == pytest.approx({"dpo": np.log(2), "ipo": 25.0}[loss], abs=1e-4)
     assert looks[-1]["val_loss"] < looks[0]["val_loss"]
     assert looks[-1]["val_reward_margin"] > looks[0]["val_reward_margin"]
@@ -125,7 +126,8 @@ def test_an_adapter_is_gone_on_with_and_the_base_stays(model, pairs, tmp_path):
 
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
 def test_a_run_stopped_and_gone_on_with_ends_as_one_that_never_stopped(model, pairs, tmp_path, loss, monkeypatch):
-    finetune("prefer", model, pairs, out=tmp_path / "whole", loss=loss, **SETTINGS)
+    monkeypatch.chdir(model.parent)
+    finetune("prefer", "model", pairs, out=tmp_path / "whole", loss=loss, **SETTINGS)
 
     from groundup.finetuning import run as runs
 
@@ -152,9 +154,10 @@ def test_a_run_stopped_and_gone_on_with_ends_as_one_that_never_stopped(model, pa
     inner = runs._train
     monkeypatch.setattr(runs, "_train", stopped)
     with pytest.raises(KeyboardInterrupt):
-        finetune("prefer", model, pairs, out=tmp_path / "cut", loss=loss, **SETTINGS)
+        finetune("prefer", "model", pairs, out=tmp_path / "cut", loss=loss, **SETTINGS)
     monkeypatch.setattr(runs, "_train", inner)
-    resume(tmp_path / "cut")
+    monkeypatch.chdir(tmp_path)  # the run knows where its model lies
+    resume("cut")
     assert torch.equal(weights(tmp_path / "whole" / "model"), weights(tmp_path / "cut" / "model"))
 
 

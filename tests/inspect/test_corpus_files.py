@@ -41,6 +41,17 @@ def test_every_file_is_told_by_itself(tmp_path: Path) -> None:
     assert "user: Add" in text and "assistant: 1" in text
 
 
+def test_rows_of_a_file_of_nothing_else_are_counted_as_rejected(tmp_path: Path) -> None:
+    (tmp_path / "list.jsonl").write_text("[1]\n2\n")
+    (tmp_path / "none.jsonl").write_text('{"instruction": "Add", "output": null}\n')
+    records = read_records(tmp_path)
+    looks = look_at_files(records)
+    assert [(look.n_rows, look.n_rejected, bool(look.error)) for look in looks] == [(0, 2, True), (0, 1, True)]
+    text = shown(records, looks)
+    assert "0 files read, 2 not; 0 rows and documents, 3 rejected" in text
+    assert text.count("rejected    ") == 3
+
+
 def test_many_files_alike_are_one_row(tmp_path: Path) -> None:
     for number in range(60):
         (tmp_path / f"{number:02d}.txt").write_text(f"Text {number}")

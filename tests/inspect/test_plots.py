@@ -1,12 +1,13 @@
 """Charts are valid SVG, the same every time, and know no background."""
 
 import math
+import re
 import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from groundup.inspect.plots import Series, line_chart
+from groundup.inspect.plots import Series, bar_chart, line_chart
 
 
 def texts(svg):
@@ -65,3 +66,13 @@ def test_steps_are_whole():
 def test_pyplot_is_never_loaded():
     line_chart([Series("a", [1], [1.0])], "step")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_long_names_of_bars_stay_in_the_picture():
+    names = {f"a tokenizer number {i} with a long name": [1.0] for i in range(5)} | {"x" * 200: [2.0]}
+    drawing = bar_chart(["text"], names, "figure")
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', drawing)[1])
+    places = [float(x) for x in re.findall(r'<text[^>]*?(?: x="| transform="translate\()(-?[\d.]+)', drawing)]
+    legend = [text for text in texts(drawing) if "tokenizer" in text or "xx" in text]
+    assert len(legend) == 6 and legend[-1] == "…" + "x" * 83
+    assert all(0 <= place <= width for place in places)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from typing import ClassVar
 
 import pytest
@@ -49,6 +50,18 @@ def test_figures_are_those_of_the_texts(tokenizer, texts):
     html = comparison_html(found)
     assert "<svg" in html
     assert "<script" not in html
+
+
+def test_each_text_has_a_narrow_table_a_measure(tokenizer, texts):
+    found = compare_tokenizers({"a_long/name.model": tokenizer, "other-one": tokenizer}, [texts / "many"])
+    html = comparison_html(found)
+    tables = re.findall(r"<h3>(.*?)</h3>.*?<tr>(.*?)</tr>", html.split("<h2>Each text</h2>")[1])
+    assert [name for name, _ in tables] == ["Bytes per token", "Tokens per word", "Unknown"]
+    for _, header in tables:
+        assert re.findall(r">([^<]*(?:<wbr>[^<]*)*)</th>", header) == [
+            *("text", "bytes", "a_<wbr>long/<wbr>name.<wbr>model", "other-<wbr>one")
+        ]
+    assert html.count(f"{found.fits['other-one']['deu'].bytes_per_token:.2f}") >= 2
 
 
 def test_names_and_folders_of_tokenizers(tokenizer, texts):

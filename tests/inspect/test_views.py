@@ -124,6 +124,12 @@ def test_attention(model, tokenizer):
     assert np.abs(levels / 255 - weights_LHTT.numpy()).max() <= 0.5 / 255 + 1e-6
     assert data["tokens"] == tokens
     assert html.count("<canvas") == n_heads
+    # Frames stand outside of their pictures, and what scrolls cuts off what stands outside of it.
+    frame, room = (
+        re.search(r"\.named \{ outline: (\d)px", html)[1],
+        re.search(r"\.heads \{[^}]*padding: (\d)px", html)[1],
+    )
+    assert int(room) >= int(frame)
 
 
 def test_attention_of_one_token_and_of_too_many(model, tokenizer):

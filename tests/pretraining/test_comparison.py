@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,10 +146,35 @@ def test_a_setting_that_one_of_them_cannot_have_names_it(stories: Path, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_first_run_that_is_refused_leaves_nothing(stories: Path, tmp_path: Path):
+    """Only the run itself finds out that a text was changed after it had been prepared."""
+    text = tmp_path / "text"
+    shutil.copytree(stories, text)
+    gu.prepare(text, gu.train_tokenizer(text, vocab_size=300), tmp_path / "data")
+    (text / "07.txt").write_text("Another story altogether.\n")
+    settings = {name: value for name, value in SMALL.items() if name != "vocab_size"}
+    with pytest.raises(gu.GroundupError, match=r"^gpt2: .*07\.txt changed") as caught:
+        gu.compare_architectures(tmp_path / "data", models=["gpt2"], out=tmp_path / "out", **settings)
+    assert "gpt2.log" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_that_fails_is_named_with_the_end_of_what_it_said(tmp_path: Path):
     PretrainConfig.build({"data": [str(tmp_path / "nowhere")], "steps": 2}).write(tmp_path / "gpt2.yaml")
-    with pytest.raises(gu.GroundupError, match=r"^gpt2: .*nowhere.*gpt2\.log"):
+    with pytest.raises(gu.GroundupError, match=r"^gpt2: .*nowhere does not exist"):
         train_in_child("gpt2", tmp_path / "gpt2.yaml", tmp_path / "gpt2", gu.Reporter())
+    assert not (tmp_path / "gpt2.log").exists()
+
+
+def test_what_a_run_said_that_broke_down_is_kept(tmp_path: Path, monkeypatch):
+    PretrainConfig.build({"data": [str(tmp_path)], "steps": 2}).write(tmp_path / "gpt2.yaml")
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho out of memory\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(gu.GroundupError, match=r"^gpt2: out of memory \(all it said is in .*gpt2\.log\)$"):
+        train_in_child("gpt2", tmp_path / "gpt2.yaml", tmp_path / "gpt2", gu.Reporter())
+    assert (tmp_path / "gpt2.log").read_text() == "out of memory\n"
 
 
 def test_the_newest_row_of_a_file_that_is_being_written(tmp_path: Path):

@@ -28,7 +28,7 @@ from groundup.cli._reading import reading_options
     metavar="KEY=VALUE",
     help="Prepare on a slurm cluster: partition=NAME, time=HH:MM:SS, mem_per_cpu_gb=N, and anything sbatch knows.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split.")
 def command(text, tokenizer_name, out, reading, validation_fraction, threads, workers, slurm, seed) -> None:
     """Encode TEXT into a token store.
 

@@ -28,7 +28,9 @@ def command(paths, kind, reading) -> None:
     from groundup.inspect.corpus_files import corpus_terminal, look_at_files
 
     settings = dict(reading)
-    if field := settings.pop("text_field", None):
+    if (field := settings.pop("text_field", None)) is not None:
+        if not field:
+            raise GroundupError("the text field is empty; name the field that holds the text")
         settings["map"] = {"text": field} | settings.get("map", {})
     records = read_records(paths, kind, **settings)
     with Terminal().bar("reading", sum(source.n_bytes for source in records.sources)) as bar:

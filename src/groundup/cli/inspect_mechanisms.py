@@ -17,7 +17,7 @@ from groundup.cli._views import html_option, show
 @click.option("--n-heads", type=int, default=2, show_default=True, help="Heads, where there are several.")
 @click.option("--window", type=int, default=3, show_default=True, help="Words in sight, for the sliding window.")
 @click.option("--dropout", type=float, default=0.5, show_default=True, help="Probability of dropping a weight.")
-@click.option("--seed", type=int, default=123, show_default=True, help="Seed of your words' vectors.")
+@click.option("--seed", type=click.IntRange(0), default=123, show_default=True, help="Seed of your words' vectors.")
 @html_option
 def command(words, only, html, **sizes) -> None:
     """Scores, weights and context vectors of every attention mechanism on WORDS, or on the six words of the textbook

@@ -39,7 +39,13 @@ from groundup.cli._reading import reading_options
 @click.option("--special", multiple=True, metavar="NAME", help="One more special token, as [MASK]; may be repeated.")
 @reading_options
 @click.option("--validation-fraction", type=float, help="As given to `groundup data prepare`, if it is.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split, as given to `data prepare`.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the split, as given to `data prepare`.",
+)
 @click.option("--max-bytes", help="Read an even sample of this much text: 50M.  [default: 300M; unigram 20M]")
 def command(text, out, vocab_size, max_bytes, reading, **settings) -> None:
     """Train a tokenizer on TEXT (whatever `groundup data prepare` reads).

@@ -298,12 +298,15 @@ def method_of(path: str | Path) -> str | None:
 
 
 @contextmanager
-def undone_when_refused(path: Path, before: set[Path]) -> Iterator[None]:
-    """Take back what a run made that is refused (`GroundupError`) before it has a plan; what was there `before` stays."""
+def undone_when_refused(path: Path, before: set[Path], begun: Iterable[Path] = ()) -> Iterator[None]:
+    """Take back what a run made that is refused (`GroundupError`) before it has a plan; what was there `before` stays.
+
+    `begun` are other files of which one says that there is something to keep: the plans of a folder of runs.
+    """
     try:
         yield
     except GroundupError:
-        if not RunFolder(path).plan.exists():
+        if path.is_dir() and not any(file.exists() for file in (RunFolder(path).plan, *begun)):
             for made in set(path.iterdir()) - before:
                 shutil.rmtree(made) if made.is_dir() else made.unlink()
             if not before:

@@ -135,6 +135,7 @@ def prepare_token_files(
         name = next(file.path for file in files if file.is_validation)
         raise GroundupError(f"validation_fraction has no effect: {name} is the validation text; leave one of them out")
     for file in files:
+        _check(file, tokenizer.vocab_size)
         reporter.say(f"reading     {file.path} as {file.kind}: {file.n_tokens:,} tokens{_beginning(file, tokenizer)}")
     hashes = [sha256_of(file.path) for file in files]
     fraction = 0.0 if has_validation else DEFAULT_FRACTION if validation_fraction is None else validation_fraction
@@ -155,7 +156,6 @@ def prepare_token_files(
     n_documents = n_bytes = 0
     with reporter.bar("copying", n_tokens) as bar:
         for side, ids, ends in _sided(files, eos_id, fraction):
-            _check(ids, files, tokenizer.vocab_size)
             size = int(lengths[ids].sum())
             n_documents, n_bytes = n_documents + ends, n_bytes + size
             if to_skip[side]:
@@ -215,18 +215,20 @@ def _border(files: Sequence[TokenFile], eos_id: int, fraction: float) -> int:
     return border
 
 
-def _check(ids: np.ndarray, files: Sequence[TokenFile], vocab_size: int) -> None:
-    if len(ids) and int(ids.max()) >= vocab_size:
-        raise GroundupError(
-            f"{files[0].path}{' and others' * (len(files) > 1)}: token {int(ids.max()):,} is outside this tokenizer's "
-            f"{vocab_size:,} entries, so another tokenizer made it (name that one) or it is no file of tokens"
-        )
+def _check(file: TokenFile, vocab_size: int) -> None:
+    """Refuse a file with an id that is none of the vocabulary, before anything is made of it."""
+    ids = file.ids()
+    for start in range(0, len(ids), _CHUNK):
+        outside = np.flatnonzero(ids[start : start + _CHUNK] >= vocab_size)
+        if len(outside):
+            at = start + int(outside[0])
+            raise GroundupError(
+                f"{file.path}: token {int(ids[at]):,}, at place {at:,}, is outside this tokenizer's {vocab_size:,} entries, so "
+                "another tokenizer made it (name that one) or it is no file of tokens"
+            )
 
 
 def _beginning(file: TokenFile, tokenizer: Tokenizer) -> str:
     """How the file begins as text, for a person to see that this is its tokenizer."""
-    ids = file.ids()[:40]
-    if int(ids.max()) >= tokenizer.vocab_size:
-        return ""
-    text = tokenizer.decode(ids, skip_special=True)
+    text = tokenizer.decode(file.ids()[:40], skip_special=True)
     return f", beginning {text[:60]!r} ({readable_bytes(file.path.stat().st_size)})"

@@ -13,7 +13,7 @@ import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import file_written_atomically, folder_written_atomically, read_json, write_json
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.reading_records import read_records
-from groundup.data.records import BETWEEN_LABELS
+from groundup.data.records import BETWEEN_LABELS, LabelledText
 from groundup.data.sources import hash_sources
 
 SIDES = ("train", "validation", "test")
@@ -89,7 +89,7 @@ class LabelledTexts:
 
 def collect_labelled(
     folder: Path,
-    paths: dict[str, Sequence[str]],
+    paths: Mapping[str, Sequence[str]],
     splitting: Splitting,
     *,
     reading: dict[str, Any],
@@ -140,7 +140,7 @@ class _Rows:
 
 
 def _read(
-    file: Path, paths: dict[str, Sequence[str]], splitting: Splitting, reading: dict[str, Any], reporter: Reporter
+    file: Path, paths: Mapping[str, Sequence[str]], splitting: Splitting, reading: dict[str, Any], reporter: Reporter
 ) -> _Rows:
     rows, numbers = _Rows(array("Q"), array("I"), bytearray(), [], [], []), {}
     key = (splitting.seed % (1 << 64)).to_bytes(8, "little")
@@ -151,6 +151,7 @@ def _read(
                 continue
             records = read_records(list(given), "labelled", **reading)
             for record in records:
+                assert isinstance(record, LabelledText)
                 several = tuple(sorted({part.strip() for part in record.label.split(BETWEEN_LABELS)} - {""}))
                 n_joined += BETWEEN_LABELS in record.label
                 names = several if splitting.multi_label else (record.label.strip(),)

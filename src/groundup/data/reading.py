@@ -106,6 +106,8 @@ class Reading:
     def _check_values(self) -> None:
         if self.separator == "":
             raise GroundupError("the separator is empty; give the characters that stand between documents")
+        if self.text_field == "":
+            raise GroundupError("the text field is empty; name the field that holds the text")
         if self.format is not None and self.format not in (*FORMATS, *SHAPES):
             raise unknown_name("format", self.format, (*FORMATS, *SHAPES))
         for ours in self.map:

@@ -112,6 +112,7 @@ def prepare(config: Config, run: RunFolder, ranks: Ranks, reporter: Reporter) ->
     objective = _objective(config, texts)
     precision = settle_precision(config, base, objective, batches(0)[-1], reporter, model)
     config = config.model_copy(update={"precision": precision})
+    assert config.context_length
     settings = ClassifierSettings(config.context_length, config.keep, config.multi_label)
     work = _Work(config, base, model, reader, rows, settings, texts, reporter)
     command = f"groundup classify {shlex.quote(str(run.path))}"

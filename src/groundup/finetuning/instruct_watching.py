@@ -23,7 +23,7 @@ from groundup.evaluation.answers import (
 )
 from groundup.evaluation.perplexity import evaluate
 from groundup.finetuning.base_model import Base
-from groundup.finetuning.instruct_data import QUESTIONS, SPLIT, InstructConfig
+from groundup.finetuning.instruct_data import N_QUESTIONS, QUESTIONS, SPLIT, InstructConfig
 from groundup.finetuning.run import Look
 from groundup.generation.text_model import ChatAnswer, TextModel
 
@@ -85,6 +85,8 @@ class Watcher:
                     f"{who:<12}{one['n_answers']} held-out prompts: {one['ended_share']:.0%} ended by the model itself, "
                     f"ROUGE-L {one['overlap']['rouge_l']:.1%}"
                 )
+        else:
+            self.reporter.say("answers     none: no held-out prompt leaves room in the context for an answer")
         train = Examples.open(data / "train")
         made = read_json(data / SPLIT)
         write_json(
@@ -101,7 +103,7 @@ class Watcher:
         rows = read_answers(self.run.path / "data" / QUESTIONS)
         writer = TextModel(self.base.model, self.base.tokenizer)
         found = [Question(tuple(row["messages"]), tuple(row["tools"]), row["reference"]) for row in rows]
-        return answerable(writer, found)
+        return answerable(writer, found)[: self.config.questions or N_QUESTIONS]
 
     def _answers(self, questions: list[Question]) -> list[ChatAnswer]:
         writer = TextModel(self.base.model, self.base.tokenizer)

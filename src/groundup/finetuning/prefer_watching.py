@@ -78,7 +78,8 @@ class PreferenceWatcher:
         if self.rows.pairs:
             longer = length[mask] > length[~mask]
             # The batches lie chosen first, so the sides of a pair are the same place of each half.
-            row["val_reward_accuracy"] = _share(chosen > rejected)
+            # Before training all rewards are zero: a tie is half right.
+            row["val_reward_accuracy"] = _share(chosen > rejected) + 0.5 * _share(chosen == rejected)
             differ = length[mask] != length[~mask]
             row["val_longer_wins"] = _share((chosen > rejected)[differ] == longer[differ])
             row["val_longer_chosen"] = _share(longer[differ])

@@ -67,7 +67,7 @@ def classify_file(
         return _write(classifier, rows, _CsvRows(out, ","), str(source), text_field, remarks)
     if out.suffix not in FORMATS:
         raise GroundupError(f"--out {out}: the name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    if out.exists() and out.samefile(source.path):
+    if out.exists() and isinstance(source.path, Path) and out.samefile(source.path):
         raise GroundupError(f"--out {out} is the file that is read; give another name")
     out.parent.mkdir(parents=True, exist_ok=True)
     with file_written_atomically(out) as raw:
@@ -130,6 +130,8 @@ def _text_field(row: Row, source: str) -> str:
 
 
 def _lines(source: Source, encoding: str | None) -> Iterator[Row]:
+    if not isinstance(source.path, Path):
+        raise GroundupError(f"{source}: copy the file here first; only tables are read from afar")
     with open(source.path, encoding=encoding or "utf-8-sig", errors="replace") as file:
         for line in file:
             yield {"text": line.rstrip("\n")}

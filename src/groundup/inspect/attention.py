@@ -31,7 +31,7 @@ _LOOKED_AT = 3  # tokens told of for each token of a chosen head
 _MOST_HEADS = 48  # lines in the terminal; of more, those that were named are told
 
 _STYLE = """
-.heads { display: grid; gap: .6rem; } .heads canvas { width: 100%; image-rendering: pixelated; cursor: pointer;
+.heads { display: grid; gap: .6rem; padding: 3px; } .heads canvas { width: 100%; image-rendering: pixelated; cursor: pointer;
   border: 1px solid var(--line); } .heads .named { outline: 2px solid #d55e00; } .heads .chosen { outline: 2px solid
   var(--accent); } .heads figcaption { min-height: 1.4em; font-size: .75rem; }
 #large { display: grid; grid-template-columns: minmax(16rem, 40rem); margin: 1rem 0; } #large svg { cursor: crosshair; }

@@ -46,7 +46,7 @@ def look_at_files(records: Records, advance: Callable[[int], None] = lambda n_by
     """Read every file once, each by itself: one that cannot be read is told and the others go on."""
     looks = []
     for source in records.sources:
-        first, error, n_before = None, None, len(records.files)
+        first, error, n_before, n_rejected = None, None, len(records.files), records.n_rejected
         try:
             for record in records.of(source):
                 first = first or record
@@ -62,7 +62,7 @@ def look_at_files(records: Records, advance: Callable[[int], None] = lambda n_by
                 read.format if read else source.kind,
                 read.kind if read else "",
                 read.n_rows if read else 0,
-                read.n_rejected if read else 0,
+                records.n_rejected - n_rejected,
                 source.n_bytes,
                 records.remarks.encodings.get(str(source), "utf-8" if source.kind not in _OWN_ENCODING else ""),
                 first,
@@ -87,7 +87,7 @@ def corpus_terminal(looks: list[FileLook], records: Records) -> Group:
         for column in table.columns:
             column.overflow, column.no_wrap = "fold", column is not table.columns[0]
         parts.append(table)
-    n_rejected = sum(look.n_rejected for look in good)
+    n_rejected = sum(look.n_rejected for look in looks)
     unread = f", {len(bad):,} not" if bad else ""
     parts.append(
         Text(

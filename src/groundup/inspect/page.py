@@ -82,7 +82,7 @@ class Raw:
     html: str
 
 
-def table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> str:
+def table(rows: Iterable[Sequence[object]], header: Sequence[object] = ()) -> str:
     """A table of escaped cells; numbers, and what is given as a `float` or `int`, stand to the right."""
 
     def cell(tag: str, value: object, is_number: bool) -> str:

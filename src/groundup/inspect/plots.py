@@ -18,6 +18,7 @@ import numpy as np
 from groundup.inspect.page import COLOURS
 
 _INK = "#010203"  # a colour nobody chooses: it becomes `currentColor` in the finished drawing
+_WIDEST_NAME = 84  # letters of a legend that a figure has room for
 _MOST_POINTS = 200
 
 
@@ -76,11 +77,15 @@ def line_chart(
 def bar_chart(labels: Sequence[str], values: Mapping[str, Sequence[float]], x_label: str) -> str:
     """A group of lying bars for each label, one for each name in `values`, as an `<svg>` element."""
     thickness = 0.8 / max(len(values), 1)
-    figure, axes = _figure((7.0, 1.0 + max(len(labels), 1) * (0.14 + 0.13 * len(values))))
+    longest = min(max(map(len, values), default=0), _WIDEST_NAME)
+    n_columns = max(1, min(3, _WIDEST_NAME // (longest + 6)))
+    legend_inches = 0.2 * -(-len(values) // n_columns) if len(values) > 1 else 0
+    figure, axes = _figure((7.0, 0.8 + legend_inches + max(len(labels), 1) * (0.14 + 0.13 * len(values))))
     rows = np.arange(len(labels))
     for index, (name, lengths) in enumerate(values.items()):
         places = rows - 0.4 + (index + 0.5) * thickness
-        axes.barh(places, lengths, height=thickness, color=COLOURS[index % len(COLOURS)], label=name)
+        label = name if len(name) <= _WIDEST_NAME else "…" + name[1 - _WIDEST_NAME :]
+        axes.barh(places, lengths, height=thickness, color=COLOURS[index % len(COLOURS)], label=label)
     axes.set_yticks(rows, labels, parse_math=False)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel(x_label)
@@ -88,7 +93,7 @@ def bar_chart(labels: Sequence[str], values: Mapping[str, Sequence[float]], x_la
     axes.grid(axis="x", color=_INK, alpha=0.12, linewidth=0.8)
     axes.set_axisbelow(True)
     if len(values) > 1:
-        axes.legend(frameon=False, labelcolor=_INK, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        figure.legend(frameon=False, labelcolor=_INK, loc="outside upper center", ncols=n_columns)
     return _svg(figure)
 
 

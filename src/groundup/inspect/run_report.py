@@ -18,7 +18,8 @@ from groundup.inspect.page import Raw, coloured_pieces, escape, page, readable, 
 from groundup.inspect.plots import Series, line_chart
 
 _MOST_SOURCES = 30
-_LOSS_IS_OF = {"classify": "text"}  # what a method's loss is the mean over; tokens, where nothing else is said
+# What a method's loss is the mean over; tokens, where nothing else is said.
+_LOSS_IS_OF = {"classify": "text", "prefer": "judgement"}
 
 
 def write_report(run: RunFolder) -> Path:

@@ -7,6 +7,7 @@ told apart. The figures are those of `tokenization/measures.py`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from groundup.core.errors import GroundupError
 from groundup.core.files import readable_bytes
 from groundup.core.progress import QUIET, Reporter
 from groundup.data.reading import read_documents
-from groundup.inspect.page import escape, page, table
+from groundup.inspect.page import Raw, escape, page, table
 from groundup.inspect.plots import bar_chart
 from groundup.inspect.terminal import terminal_table, visible
 from groundup.tokenization.measures import Fit, fit, total
@@ -143,21 +144,6 @@ def comparison_html(found: Comparison) -> str:
     labels = _finest_cut(found, _MOST_DRAWN)
     bars = {name: [found.fits[name][label].bytes_per_token for label in labels] for name in found.names}
     some = "" if len(labels) == len(found.labels) else f", the {len(labels)} texts that {found.names[0]} cuts finest"
-    header = (
-        "text",
-        "bytes",
-        *(f"{name}: {what}" for what in ("bytes per token", "tokens per word", "unknown") for name in found.names),
-    )
-    rows = [
-        (
-            label,
-            f"{found.fits[found.names[0]][label].n_bytes:,}",
-            *(f"{found.fits[name][label].bytes_per_token:.2f}" for name in found.names),
-            *(f"{found.fits[name][label].tokens_per_word:.2f}" for name in found.names),
-            *(f"{found.fits[name][label].unknown_share:.2%}" for name in found.names),
-        )
-        for label in found.labels
-    ]
     lost = [(name, visible(one.lost[0]), visible(one.lost[1])) for name, one in found.totals.items() if one.lost]
     body = (
         f"<h1>Tokenizers compared</h1><p class='soft'>{len(found.labels):,} texts, "
@@ -166,11 +152,38 @@ def comparison_html(found: Comparison) -> str:
         f"{table(_totals_rows(found), _TOTALS_HEADER)}"
         f"<h2>Bytes per token</h2><figure><figcaption>Bytes per token{escape(some)}</figcaption>"
         f"{bar_chart(labels, bars, 'bytes per token')}</figure>"
-        f"<h2>Each text</h2>{table(rows, header)}"
+        f"<h2>Each text</h2>{_each_text(found)}"
     )
     if lost:
         body += f"<h2>What does not come back</h2>{table(lost, ('tokenizer', 'text', 'decoded'))}"
     return page("Tokenizers compared", body)
+
+
+def _each_text(found: Comparison) -> str:
+    """A table a measure, a column a tokenizer: all measures side by side would be wider than a page."""
+    sizes = [f"{found.fits[found.names[0]][label].n_bytes:,}" for label in found.labels]
+    header = ("text", "bytes", *(_breakable(name) for name in found.names))
+    parts = []
+    for what, measure, form in (
+        ("Bytes per token", "bytes_per_token", ".2f"),
+        ("Tokens per word", "tokens_per_word", ".2f"),
+        ("Unknown", "unknown_share", ".2%"),
+    ):
+        rows = [
+            (
+                _breakable(label),
+                size,
+                *(format(getattr(found.fits[name][label], measure), form) for name in found.names),
+            )
+            for label, size in zip(found.labels, sizes, strict=True)
+        ]
+        parts.append(f"<h3>{what}</h3>{table(rows, header)}")
+    return "".join(parts)
+
+
+def _breakable(name: str) -> Raw:
+    """A name that may go on in the next line after each of its parts, and so takes a narrow column."""
+    return Raw(re.sub(r"([-_./])", r"\1<wbr>", escape(name)))
 
 
 _TOTALS_HEADER = (

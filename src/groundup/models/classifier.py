@@ -66,11 +66,12 @@ class Classifier(nn.Module):
 
     def parameter_roles(self) -> Roles:
         """Each parameter once, by how it is trained; those of the trunk as it sorts them."""
-        roles = {
+        roles: Roles = {
             role: [(f"language_model.{name}", parameter) for name, parameter in named]
             for role, named in self.language_model.parameter_roles().items()
         }
-        return roles | {"head": [("score.weight", self.score.weight)]}
+        roles["head"] = list(self.score.named_parameters("score"))
+        return roles
 
     def set_dtype(self, dtype: torch.dtype) -> Classifier:
         """Keep and compute everything in `dtype`. Gives itself."""

@@ -19,7 +19,7 @@ from groundup.core.workers import child_environment
 from groundup.pretraining.config import PretrainConfig
 
 LOOK_SECONDS = 0.5
-INTERRUPTED = 130
+INTERRUPTED, REFUSED = 130, 2
 _TAIL_BYTES = 4096
 
 
@@ -27,7 +27,8 @@ def train_in_child(name: str, settings: Path, run: Path, reporter: Reporter) -> 
     """Carry out `groundup pretrain` with a file of settings, or go on with the run where it stopped; nothing when it is finished.
 
     What the command says is kept in `NAME.log` beside the run. Raises `GroundupError` with the end of it when the run
-    failed, and `KeyboardInterrupt` when it was interrupted, which leaves it resumable.
+    failed (a run refused before it began says no more than that, and leaves no log), and `KeyboardInterrupt` when it was
+    interrupted, which leaves it resumable.
     """
     folder = RunFolder(run)
     if folder.config.is_file():
@@ -60,6 +61,9 @@ def train_in_child(name: str, settings: Path, run: Path, reporter: Reporter) -> 
     if code:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         reason = lines[-1].removeprefix("error: ") if lines else f"it ended with code {code}"
+        if code == REFUSED and not folder.config.is_file():
+            log.unlink()
+            raise GroundupError(f"{name}: {reason}")
         raise GroundupError(f"{name}: {reason} (all it said is in {log})")
 
 

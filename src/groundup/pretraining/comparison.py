@@ -23,7 +23,7 @@ from groundup.core.device import pick_device
 from groundup.core.errors import GroundupError, unknown_name
 from groundup.core.files import write_atomically
 from groundup.core.progress import QUIET, Reporter
-from groundup.core.runs import RunFolder
+from groundup.core.runs import RunFolder, undone_when_refused
 from groundup.generation.speed import lengths_up_to, writing_speed
 from groundup.inspect.architecture_comparison import ComparedModel, Comparison, comparison_page
 from groundup.inspect.run_report import merged_rows
@@ -66,13 +66,31 @@ def compare_architectures(
     The size is that of the first model: of `size` on the dial, or of the planner's choice for the budget; or `parameters`
     says how many. `settings` are fields of `PretrainConfig`, the same for all. Runs that are finished are not trained
     again. Writes the runs and `comparison.html` into `out`. Raises `GroundupError`, before anything is trained, for settings
-    that a model cannot be trained with, naming it.
+    that a model cannot be trained with, naming it; refused before a run began, it leaves nothing behind.
     """
     out = Path(out)
     config = _checked(data, models, settings, parameters)
     if config.threads:
         torch.set_num_threads(config.threads)
-    settled = _settle(config, tuple(settings), out, parameters, reporter)
+    runs, before = [out / name for name in models], set(out.glob("*"))
+    begun = [file for run in runs for file in (RunFolder(run).plan, run.with_name(f"{run.name}.log"))]
+    with undone_when_refused(out, before, begun):
+        settled, matched = _trained(config, models, tuple(settings), out, parameters, reporter)
+    found = _measured(matched, settled, out, reporter)
+    write_atomically(out / PAGE, comparison_page(found))
+    return found
+
+
+def _trained(
+    config: PretrainConfig,
+    models: Sequence[str],
+    given: tuple[str, ...],
+    out: Path,
+    parameters: int | None,
+    reporter: Reporter,
+) -> tuple[Settled, dict[str, Matched]]:
+    """Settle what is the same for all and train each; what was settled, and the matched models by name."""
+    settled = _settle(config, given, out, parameters, reporter)
     shape = {"tie_embeddings": settled.given.get("tie_embeddings", True)}
     matched = {
         name: match_parameters(name, settled.parameters, settled.vocab_size, settled.context_length, **shape)
@@ -89,9 +107,7 @@ def compare_architectures(
         train_in_child(name, file, out / name, reporter)
         summary = RunFolder.open(out / name).read_summary()
         reporter.say(f"{name:<11} validation loss {_number(summary.val_loss)}, {out / name}")
-    found = _measured(matched, settled, out, reporter)
-    write_atomically(out / PAGE, comparison_page(found))
-    return found
+    return settled, matched
 
 
 def _checked(data: Any, models: Sequence[str], settings: dict[str, Any], parameters: int | None) -> PretrainConfig:

@@ -69,7 +69,7 @@ SMALL_TALK = (
     ),
     (("Thank you!", "Thanks", "thanks", "Goodbye!"), "You are welcome."),
 )
-SMALL_TALK_TIMES = 15
+SMALL_TALK_TIMES = 30
 
 _SENTENCE = re.compile(r".+?(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)[.!?](?=\s|$)")
 _PUBLIC_NAME = {"posixpath": "os.path"}

@@ -252,7 +252,24 @@ def test_a_corpus_of_which_nothing_can_be_read_is_an_error(tmp_path):
     (tmp_path / "a.csv").write_text("name,words\nx,some text\n")
     with pytest.raises(GroundupError, match=r"nothing could be read: .*a\.csv"):
         clean(tmp_path / "a.csv", tmp_path / "out", config=CleanConfig(text_field="body"), n_workers=1)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("\n\n\n", "there is no text in it, only blanks or nothing$"),
+        ('{"text": " \\n"}\n', "there is no text in it, only blanks or nothing$"),
+        ("[1]\n2\n", r"there is no text in it.*: 2 rows rejected: a row is"),
+    ],
+)
+def test_a_corpus_without_text_is_an_error(tmp_path, content, told):
+    (tmp_path / "a.jsonl").write_text(content)
+    with pytest.raises(GroundupError, match=told):
+        inspect_corpus(tmp_path / "a.jsonl", n_workers=1)
+    with pytest.raises(GroundupError, match=told):
+        clean(tmp_path / "a.jsonl", tmp_path / "out", n_workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 def test_an_error_in_a_worker_is_the_persons(planted, tmp_path):

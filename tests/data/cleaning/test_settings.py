@@ -39,6 +39,8 @@ def test_only_rules_that_can_fail_are_active():
         ({"rules": ["gophr"]}, "did you mean 'gopher'"),
         ({"privacy": {"emial": "mask"}}, "did you mean 'email'"),
         ({"shards": 3}, "unknown setting 'shards'"),
+        ({"rules": " ,"}, "rules: no name in it"),
+        ({"seed": -1}, "seed"),
     ],
 )
 def test_what_nothing_listens_to_is_an_error(values, message):

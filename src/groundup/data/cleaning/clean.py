@@ -40,11 +40,12 @@ from groundup.data.cleaning.report import FORMAT, Report
 from groundup.data.cleaning.rules import GROUPS
 from groundup.data.cleaning.settings import CleanConfig
 from groundup.data.cleaning.shards import ShardWriter
+from groundup.data.cleaning.spool import Spool
 from groundup.data.cleaning.survey import NEEDS, Survey, survey
 from groundup.data.cleaning.together import Comparison, Item
 from groundup.data.cleaning.unfinished import Unfinished, place_beside
 from groundup.data.cleaning.workers import judged
-from groundup.data.remarks import documents
+from groundup.data.remarks import counted, documents
 from groundup.data.sources import Paths, Source, hash_sources
 from groundup.data.split import utf8_bytes
 
@@ -54,7 +55,6 @@ REPORT, REMOVED, PAGE = "report.json", "removed.jsonl", "report.html"
 # What `inspect` looks at unless told otherwise: all but the search for repeated passages, which reads twice more.
 INSPECTED = tuple(group for group in GROUPS if group not in ("substrings", "block", "contamination"))
 
-_LONGEST_WORD = 40  # characters
 _SMALL = 4_000_000  # bytes; starting workers would take longer
 # Library -> the group of rules that needs it; None: all do, since excerpts are shown without personal data.
 _LIBRARIES = {"ftfy": "repair", "py3langid": "language", "phonenumbers": None, "rensa": "near"}
@@ -123,6 +123,9 @@ def clean(
     try:
         numbers = _cleaned(paths, out, config, hashes, key, unfinished, n_workers, page, reporter)
         is_done = True
+    except _NoText:
+        is_done = True  # there is nothing to go on with
+        raise
     finally:
         unfinished.close(done=is_done)
     return numbers
@@ -190,6 +193,10 @@ def _check_libraries(groups: frozenset[str]) -> None:
         raise missing_extra(" ".join(missing), "clean", "looking at text with these rules")
 
 
+class _NoText(GroundupError):
+    """There is nothing to judge in what was given."""
+
+
 class _Work:
     """What inspecting and cleaning share: the stream of judged and compared documents, and the report on them."""
 
@@ -216,6 +223,7 @@ class _Work:
         self._find = privacy.finder(settings.phone_regions)
         self._report = Report(settings)
         self._survey: Survey | None = None
+        self._is_blank = True  # until a document holds more than blanks
 
     def items(self) -> Iterator[Item]:
         """Every document, judged and compared, in order; the report has counted it."""
@@ -244,11 +252,12 @@ class _Work:
         )
         found = self._unfinished.judged(documents, judge) if self._unfinished else judge(documents)
         for document, verdict in found:
+            self._is_blank = self._is_blank and not document.text.strip()
             self._report.add(document, verdict, utf8_bytes(document.text))
             yield Item(document, verdict, [{"rule": rule, "figure": figure} for rule, figure in verdict.failed])
 
-    def spool(self) -> _Spool:
-        return _Spool(self._folder / "kept.jsonl", self._settings.substring_characters)
+    def spool(self) -> Spool:
+        return Spool(self._folder / "kept.jsonl", self._settings.substring_characters)
 
     def flag(self, item: Item) -> str:
         """Count a document with reasons against it; its excerpt."""
@@ -282,7 +291,11 @@ class _Work:
     def numbers(self, what: str) -> Numbers:
         corpus = self._corpus
         if not self._report.n_documents and corpus.unreadable:
-            raise GroundupError("nothing could be read: " + "; ".join(list(corpus.unreadable.values())[:3]))
+            raise _NoText("nothing could be read: " + "; ".join(list(corpus.unreadable.values())[:3]))
+        remarks = dict(sorted((self._left_out + corpus.remarks).items()))
+        if self._is_blank:
+            told = "; ".join(counted(count, what) for what, count in remarks.items())
+            raise _NoText(f"there is no text in it, only blanks or nothing{': ' * bool(told)}{told}")
         for reason in corpus.unreadable.values():
             self._reporter.warn(f"not read to its end: {reason}")
         return {
@@ -295,61 +308,8 @@ class _Work:
                 for source, sha in zip(corpus.sources, self._hashes, strict=True)
             ],
             "unreadable": dict(corpus.unreadable),
-            "remarks": dict(sorted((self._left_out + corpus.remarks).items())),
+            "remarks": remarks,
         } | self._report.as_json(self._survey)
-
-
-class _Spool:
-    """Documents on disk between the comparison and the search for repeated passages, which reads them twice."""
-
-    def __init__(self, path: Path, characters: int) -> None:
-        self._path, self._characters = path, characters
-        self._file = open(path, "w", encoding="ascii")  # noqa: SIM115 (closed by `cut`)
-
-    def add(self, item: Item) -> None:
-        document, verdict = item.document, item.verdict
-        row = [document.number, document.source, document.index, verdict.text, verdict.edits]
-        self._file.write(json.dumps(row) + "\n")
-
-    def _rows(self) -> Iterator[list[Any]]:
-        with open(self._path, encoding="ascii") as file:
-            for line in file:
-                yield json.loads(line)
-
-    def _texts(self) -> Iterator[str]:
-        return (row[3] for row in self._rows())
-
-    def cut(self) -> Iterator[tuple[Item, list[str]]]:
-        """Each document with its repeated passages taken out of its text, and those passages."""
-        from groundup.data.cleaning.judge import Verdict
-        from groundup.data.duplicates.substrings import repeated_spans
-
-        self._file.close()
-        spans = repeated_spans(self._texts, min_characters=self._characters, scratch=self._path.parent)
-        for (number, source, index, text, edits), found in zip(self._rows(), spans, strict=True):
-            passages, parts, at = [], [], 0
-            for start, end in (_between_words(text, *span) for span in found):
-                passages.append(text[start:end])
-                parts.append(text[at:start])
-                at = end
-            if found:
-                edits["substrings"] = len(found)
-            left = "".join((*parts, text[at:]))
-            yield Item(Document(number, source, index, text), Verdict(left, edits=edits)), passages
-
-
-def _between_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """A passage without the parts of words at its ends, and with a blank left where it is taken out."""
-    first, last = start, end
-    while start < end and text[start - 1 : start].isalnum() and text[start].isalnum():
-        start += 1
-    while start < end and text[end : end + 1].isalnum() and text[end - 1].isalnum():
-        end -= 1
-    if start - first > _LONGEST_WORD or last - end > _LONGEST_WORD:  # no words: a script without blanks
-        return first, last
-    if start and not text[start - 1].isspace() and not text[end : end + 1].isspace():
-        start += start < end and text[start].isspace()
-    return start, end
 
 
 def _key(settings: CleanConfig, sources: list[Source], hashes: list[str]) -> str:

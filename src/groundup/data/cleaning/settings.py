@@ -14,7 +14,12 @@ from groundup.data.reading import Reading
 
 
 def _names(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    names = [part.strip() for part in value.split(",") if part.strip()]
+    if not names:
+        raise ValueError("no name in it; write names with commas between them, or leave it out")
+    return names
 
 
 Names = Annotated[tuple[str, ...], pydantic.BeforeValidator(_names)]
@@ -79,7 +84,9 @@ class CleanConfig(Config):
         default="jsonl", description="Format of the kept documents: jsonl (compressed by gzip) or parquet."
     )
     shard_size: Count = Field(default=256_000_000, description="Bytes of text in a file of kept documents.")
-    seed: int = Field(default=0, description="Seed of the sample the reference model learns from.")
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Seed of the sample the reference model learns from."
+    )
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> CleanConfig:
