@@ -126,7 +126,8 @@ def test_an_adapter_is_gone_on_with_and_the_base_stays(model, pairs, tmp_path):
 
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
 def test_a_run_stopped_and_gone_on_with_ends_as_one_that_never_stopped(model, pairs, tmp_path, loss, monkeypatch):
-    finetune("prefer", model, pairs, out=tmp_path / "whole", loss=loss, **SETTINGS)
+    monkeypatch.chdir(model.parent)
+    finetune("prefer", "model", pairs, out=tmp_path / "whole", loss=loss, **SETTINGS)
 
     from groundup.finetuning import run as runs
 
@@ -153,9 +154,10 @@ def test_a_run_stopped_and_gone_on_with_ends_as_one_that_never_stopped(model, pa
     inner = runs._train
     monkeypatch.setattr(runs, "_train", stopped)
     with pytest.raises(KeyboardInterrupt):
-        finetune("prefer", model, pairs, out=tmp_path / "cut", loss=loss, **SETTINGS)
+        finetune("prefer", "model", pairs, out=tmp_path / "cut", loss=loss, **SETTINGS)
     monkeypatch.setattr(runs, "_train", inner)
-    resume(tmp_path / "cut")
+    monkeypatch.chdir(tmp_path)  # the run knows where its model lies
+    resume("cut")
     assert torch.equal(weights(tmp_path / "whole" / "model"), weights(tmp_path / "cut" / "model"))
 
 

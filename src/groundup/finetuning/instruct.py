@@ -27,8 +27,8 @@ from groundup.core.progress import Reporter
 from groundup.core.runs import DataSummary, RunFolder, SourceSummary, SplitSummary
 from groundup.data.batches import TrainingBatches
 from groundup.data.examples import Examples, PackedExamples
-from groundup.finetuning.base_model import Base, open_base, settle_precision
-from groundup.finetuning.instruct_data import LONGEST_CONTEXT, SPLIT, InstructConfig, collect, tokenizer_and_context
+from groundup.finetuning.base_model import Base, open_base, settle_precision, tokenizer_and_context
+from groundup.finetuning.instruct_data import LONGEST_CONTEXT, SPLIT, InstructConfig, collect
 from groundup.finetuning.instruct_watching import Watcher
 from groundup.finetuning.run import Tuning
 from groundup.tokenization.tokenizer import Tokenizer

@@ -10,7 +10,6 @@ A model is not to learn its prompt: answers of the assistant in it have weight 0
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,25 +21,31 @@ from pydantic import Field
 
 from groundup.chat.errors import CannotRender
 from groundup.chat.renderer import Renderer
-from groundup.chat.templates import find_template
 from groundup.core.errors import GroundupError
 from groundup.core.files import write_json
 from groundup.core.progress import Reporter
 from groundup.core.runs import RunFolder, SourceSummary
 from groundup.data.examples import Examples, rendered_examples, writing_examples
-from groundup.data.reading_records import Records, read_records
+from groundup.data.reading_records import Records
 from groundup.data.records import Conversation, Messages, Preference, place_of
 from groundup.data.remarks import Remarks, reject_row
-from groundup.finetuning.base_model import tokenizer_and_context
-from groundup.finetuning.config import FinetuneConfig, Fraction, NotNegative, Positive
+from groundup.finetuning.chat_rows import (
+    ChatConfig,
+    check_rejected,
+    held_out,
+    open_renderer,
+    prompt_key,
+    read,
+    validation_share,
+)
+from groundup.finetuning.config import NotNegative, Positive
 from groundup.training.preferences import PreferenceLoss
 
 LONGEST_CONTEXT = 1024  # derived; more is asked for by name, since memory grows with it
-MOST_VALIDATION = 500  # pairs: an accuracy of so many is known to 2 percent
 TRAIN, VALIDATION = 0, 1
 
 
-class PreferConfig(FinetuneConfig):
+class PreferConfig(ChatConfig):
     """Settings of `groundup finetune prefer`; None means: derived."""
 
     method: Literal["prefer"] = "prefer"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -58,12 +63,6 @@ class PreferConfig(FinetuneConfig):
     disliked_weight: Positive | None = Field(
         default=None, description="Weight of disliked answers, kto only; as evens out their number if left out."
     )
-    template: str | None = Field(
-        default=None,
-        description="chatml, alpaca, llama3, phi, own (the model's) or a .jinja file; the model's own, else chatml.",
-        json_schema_extra={"metavar": "NAME|FILE"},
-    )
-    max_rejected: Fraction = Field(default=0.05, description="Share of the rows that may be refused; more is an error.")
 
 
 @dataclass(frozen=True)
@@ -102,28 +101,23 @@ def collect(config: PreferConfig, run: RunFolder, reporter: Reporter) -> None:
     data = run.path / "data"
     if (data / "sources.json").is_file():
         return
-    tokenizer, model_context = tokenizer_and_context(config.model)
-    renderer = Renderer(tokenizer, find_template(config.template, tokenizer))
-    renderer.check()
-    length = config.context_length or min(model_context or LONGEST_CONTEXT, LONGEST_CONTEXT)
-    if model_context is not None and length > model_context:
-        raise GroundupError(f"context_length {length} exceeds the {model_context} positions this model has; lower it")
-    reporter.say(f"template    {renderer.template.name}")
+    renderer, length = open_renderer(config, LONGEST_CONTEXT, reporter)
     table: list[tuple[int, int, int]] = []
-    sources, manifest = [], {"key": "", "context_length": length, "fill_id": _fill(tokenizer)}
+    sources, manifest = [], {"key": "", "context_length": length, "fill_id": _fill(renderer.tokenizer)}
     with writing_examples(data / "answers", manifest) as writer:
         n_conversations = 0
         for paths in filter(None, (config.data, config.validation_data)):
-            records, remarks = _records(paths, config), Remarks()
-            n_rows = sum(1 for _ in records)
-            fraction = _fraction(config, n_rows, paths == config.validation_data)
-            for record in _with_progress(records, n_rows, reporter):
+            records, remarks = read(config, paths, "preference"), Remarks()
+            prompts = [prompt_key(one.prompt) for one in records if isinstance(one, Preference)]
+            share = 1.0 if paths == config.validation_data else validation_share(config, len(prompts))
+            sides = held_out(prompts, share, config.seed)
+            for record, is_held_out in _with_progress(records, sides, reporter):
                 try:
                     found = _rendered(record, renderer, length, config.loss)
                 except CannotRender as refused:
                     reject_row(remarks, place_of(record), refused.what, refused.detail, on_bad_row="skip")
                     continue
-                side = VALIDATION if _is_held_out(record.prompt, fraction) else TRAIN
+                side = VALIDATION if is_held_out else TRAIN
                 first = len(table)
                 for number, (liked, ids, trained) in enumerate(found):
                     writer.add(ids, trained)
@@ -132,7 +126,9 @@ def collect(config: PreferConfig, run: RunFolder, reporter: Reporter) -> None:
                 n_conversations += len(found)
             for line in records.summary():
                 reporter.say(line)
-            _check_share(remarks, records, config)
+            reasons = [f"{count:,} {what}" for what, count in sorted(remarks.items())]
+            reasons += [f"{place}: {why}" for place, why in records.rejections[:3]]
+            check_rejected(remarks.n_rejected + records.n_rejected, records.n_rows, "; ".join(reasons), config)
             sources += [asdict(SourceSummary(str(file.source))) for file in records.files]
         manifest |= {"n_conversations": n_conversations, "n_cut": 0, "n_rejected": 0, "rejected": {}}
     judgements = np.array(table, np.int64).reshape(-1, 3)
@@ -166,47 +162,12 @@ def _fill(tokenizer: Any) -> int:
     return next((id for id in (tokenizer.pad_id, tokenizer.eos_id) if id is not None), 0)
 
 
-def _records(paths: tuple[str, ...], config: PreferConfig) -> Records:
-    return read_records(
-        list(paths), "preference", format=config.format, map=config.map, encoding=config.encoding, on_bad_row="skip"
-    )
-
-
-def _with_progress(records: Records, n_rows: int, reporter: Reporter) -> Iterator[Preference]:
-    with reporter.bar("rendering answers", n_rows) as bar:
-        for record in records:
+def _with_progress(records: Records, sides: list[bool], reporter: Reporter) -> Iterator[tuple[Preference, bool]]:
+    with reporter.bar("rendering answers", len(sides)) as bar:
+        for record, side in zip(records, sides, strict=True):
             assert isinstance(record, Preference)
-            yield record
+            yield record, side
             bar.advance()
-
-
-def _fraction(config: PreferConfig, n_rows: int, for_validation: bool) -> float:
-    """The share of some rows that validates."""
-    if config.validation_data:
-        return float(for_validation)
-    if config.validation_fraction is not None:
-        return config.validation_fraction
-    return min(0.1, MOST_VALIDATION / max(1, n_rows))
-
-
-def _is_held_out(prompt: Messages, fraction: float) -> bool:
-    """Whether a prompt is for validation: by its hash, so that copies fall on one side."""
-    text = json.dumps(prompt, sort_keys=True, ensure_ascii=True, default=str)
-    return int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) < fraction * 2**64
-
-
-def _check_share(remarks: Remarks, records: Records, config: PreferConfig) -> None:
-    """More refused rows than a small share are an error, never a smaller training."""
-    n_rejected = remarks.n_rejected + records.n_rejected
-    if n_rejected <= config.max_rejected * max(1, records.n_rows):
-        return
-    reasons = "; ".join(f"{count:,} {what}" for what, count in sorted(remarks.items())) or "; ".join(
-        f"{place}: {why}" for place, why in records.rejections[:3]
-    )
-    raise GroundupError(
-        f"{n_rejected:,} of {records.n_rows:,} rows cannot be learned from, and at most {config.max_rejected:.0%} may be left "
-        f"out: {reasons}. Repair them, or allow more with --max-rejected"
-    )
 
 
 def _check_enough(judgements: np.ndarray, config: PreferConfig) -> None:

@@ -126,7 +126,9 @@ def finetune(
     """
     paths = [str(data)] if isinstance(data, str | Path) else [str(path) for path in data]
     values = (config.model_dump(exclude_unset=True) if config else {}) | settings
-    values |= {"method": method, "model": str(model), "data": paths}
+    # A run is gone on with from any folder; a name of the hub or of a package is no path.
+    found = Path(model).resolve() if Path(model).exists() else model
+    values |= {"method": method, "model": str(found), "data": paths}
     checked = _module(method).Config.build(values, source=f"finetune {method}")
     with join_ranks(pick_device(checked.device)) as ranks:
         if not ranks.is_main:
