@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,20 @@ def shell(*places: str | Path) -> str:
     return shlex.join(str(place) for place in places)
 
 
-def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
-    """Give a click command one flag for each field of `config`, to be repeated where it is a tuple; not given: None, or ()."""
+def config_options(
+    config: type[Config], skip: Iterable[str] = (), defaults: Mapping[str, Any] | None = None
+) -> Callable:
+    """Give a click command one flag for each field of `config`, to be repeated where it is a tuple; not given: None, or ().
+
+    `defaults` are those of the command where they are not the config's, to be shown.
+    """
     fields = [(name, field) for name, field in config.model_fields.items() if name not in set(skip)]
 
     def decorate(function: Callable) -> Callable:
         for name, field in reversed(fields):
-            flag = "--" + name.replace("_", "-")
+            flag, default = "--" + name.replace("_", "-"), (defaults or {}).get(name, field.default)
             if _is_flag(field.annotation):
-                option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_help(field))
+                option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_help(field, default))
             elif typing.get_origin(field.annotation) is dict:
                 extra = {"metavar": "NAME=VALUE", "callback": _mapping, "help": field.description}
                 option = click.option(flag, name, multiple=True, **extra)
@@ -49,7 +54,7 @@ def config_options(config: type[Config], skip: Iterable[str] = ()) -> Callable:
                 extra = field.json_schema_extra
                 metavar = extra["metavar"] if isinstance(extra, dict) else _metavar(name, field.annotation)
                 many = typing.get_origin(field.annotation) is tuple
-                option = click.option(flag, name, type=str, multiple=many, metavar=metavar, help=_help(field))
+                option = click.option(flag, name, type=str, multiple=many, metavar=metavar, help=_help(field, default))
             function = option(function)
         return function
 
@@ -112,8 +117,6 @@ def _metavar(name: str, annotation: object) -> str:
     return "|".join(str(choice) for choice in choices) if choices else name.split("_")[-1].upper()
 
 
-def _help(field) -> str:
+def _help(field, default: Any) -> str:
     text = field.description or ""
-    if field.default is None or field.default == ():
-        return text
-    return f"{text}  [default: {field.default}]"
+    return text if default is None or default == () else f"{text}  [default: {default}]"

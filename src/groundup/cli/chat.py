@@ -27,7 +27,7 @@ COMMANDS = "/reset begins anew, /system TEXT begins anew under TEXT, /exit (or C
 @click.option(
     "--template", help="chatml, alpaca, llama3, phi or a .jinja file, for a model that has no template of its own."
 )
-@config_options(SamplingSettings, skip=("stop",))
+@config_options(SamplingSettings, skip=("stop",), defaults={"max_new_tokens": MAX_NEW_TOKENS})
 @click.option("--stop", multiple=True, help="End an answer before this text (may be given more than once).")
 @click.option(
     "--precision",
@@ -43,7 +43,6 @@ def command(model, prompt, system, template, stop, precision, device, base, **se
 
     Ctrl-C stops an answer, Ctrl-D or /exit ends the conversation, /reset begins a new one, /system TEXT gives it another system
     message. When the context is full the oldest turns are forgotten, and said. From a pipe, every line is a message.
-    Answers have at most 512 new tokens unless --max-new-tokens says otherwise.
     """
     from rich.console import Console
 

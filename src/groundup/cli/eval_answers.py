@@ -17,7 +17,7 @@ from groundup.generation.settings import SamplingSettings
 @click.option("--template", help="Chat template of a model without one: chatml, alpaca, llama3, phi or a .jinja file.")
 @click.option("--judge", metavar="URL", help="OpenAI-compatible address of a judge, as http://localhost:8000/v1.")
 @click.option("--judge-model", metavar="NAME", help="The model to ask there.")
-@config_options(SamplingSettings, skip=("stop",))
+@config_options(SamplingSettings, skip=("stop",), defaults={"temperature": 0.0})
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 def command(model, questions, out, against, limit, template, judge, judge_model, device, **settings) -> None:
     """Let MODEL answer QUESTIONS: a file of conversations, whose last answers are the references (exact match, F1, ROUGE-L), or

@@ -36,5 +36,6 @@ def command(place, out, questions, answers, limit, device, **settings) -> None:
     )
     reporter.say(f"page        {page}")
     reporter.say(
-        "next        open it in a browser; then groundup finetune prefer MODEL preferences.jsonl --out runs/better"
+        "next        open it in a browser; then groundup finetune prefer MODEL preferences.jsonl --out runs/better "
+        "(with --loss kto for answers judged one by one)"
     )
