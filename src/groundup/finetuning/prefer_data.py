@@ -106,10 +106,12 @@ def collect(config: PreferConfig, run: RunFolder, reporter: Reporter) -> None:
     sources, manifest = [], {"key": "", "context_length": length, "fill_id": _fill(renderer.tokenizer)}
     with writing_examples(data / "answers", manifest) as writer:
         n_conversations = 0
-        for paths in filter(None, (config.data, config.validation_data)):
+        for paths, validates in ((config.data, False), (config.validation_data, True)):
+            if validates and not paths:
+                continue
             records, remarks = read(config, paths, "preference"), Remarks()
             prompts = [prompt_key(one.prompt) for one in records if isinstance(one, Preference)]
-            share = 1.0 if paths == config.validation_data else validation_share(config, len(prompts))
+            share = 1.0 if validates else validation_share(config, len(prompts))
             sides = held_out(prompts, share, config.seed)
             for record, is_held_out in _with_progress(records, sides, reporter):
                 try:
