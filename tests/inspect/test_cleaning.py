@@ -7,6 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
+from groundup.core.errors import GroundupError
 from groundup.data.cleaning.clean import INSPECTED, clean, inspect_corpus
 from groundup.data.cleaning.settings import CleanConfig
 from groundup.inspect.cleaning import cleaning_html, cleaning_terminal
@@ -63,8 +64,7 @@ def test_a_cleaned_corpus_says_what_was_done(tmp_path):
     assert "removed.jsonl" in page and "part-00000.jsonl.gz" in page
 
 
-def test_an_empty_report_is_a_page(tmp_path):
+def test_a_corpus_without_text_has_no_report(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": None}) + "\n")
-    numbers = inspect_corpus(tmp_path / "a.jsonl", config=CleanConfig(rules=("length",)), n_workers=1)
-    assert "<b>0</b>" in cleaning_html(numbers)
-    assert "kept by" not in printed(numbers)
+    with pytest.raises(GroundupError, match="there is no text in it, only blanks or nothing: 1 row without text"):
+        inspect_corpus(tmp_path / "a.jsonl", config=CleanConfig(rules=("length",)), n_workers=1)

@@ -223,8 +223,11 @@ def doctor() -> list[Check]:
         (
             "sentencepiece",
             "sentencepiece",
-            "compares an imported SentencePiece vocabulary with the program it comes from",
+            "cuts text by imported SentencePiece vocabularies",
         ),
+        ("protobuf", "sentencepiece", "reads the files of SentencePiece vocabularies"),
+        ("scikit-learn", "classify", "the classifier of words that a classifier is compared with"),
+        ("bitsandbytes", "int4", "keeps a frozen base in 4 bits while an adapter is trained on it"),
         ("fsspec", "remote", "reads text from other places than disks"),
         ("aiohttp", "remote", "reads text from https:// places"),
         ("s3fs", "remote", "reads text from s3:// places"),
@@ -238,13 +241,21 @@ def doctor() -> list[Check]:
         ("mamba_ssm", "", "mamba and mamba2 scan by their CUDA kernels on a GPU, instead of chunk by chunk"),
         ("tensorboard", "", "shows the curves of several runs side by side: tensorboard --logdir runs"),
     ):
-        found = importlib.util.find_spec(_MODULES.get(library, library)) is not None
+        found = _is_there(_MODULES.get(library, library))
         get = f"pip install {library}" + (f" (the extra groundup[{extra}] has it)" if extra else "")
         checks.append(Check(library, found, _version(library) if found else "not installed", gain, get))
     return checks
 
 
-_MODULES = {"python-docx": "docx"}  # where a library is imported by another name
+# Where a library is imported by another name.
+_MODULES = {"python-docx": "docx", "scikit-learn": "sklearn", "protobuf": "google.protobuf"}
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nothing of the package it would be in
+        return False
 
 
 def _cpu_name() -> str:

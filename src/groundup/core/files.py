@@ -36,7 +36,9 @@ def clear_write_errors(path: Path) -> Iterator[None]:
                 f"the disk is full: could not write {path} ({readable_bytes(free_bytes(path))} free); "
                 "what was there before is untouched; free some space and run the command again"
             ) from error
-        unmade = error.errno == errno.ENOENT and str(error.filename).endswith(f".{os.getpid()}.partial")  # as in /proc
+        # The folder is there and takes no file, as in /proc; where it is gone, whoever wanted it is gone too.
+        unmade = error.errno == errno.ENOENT and str(error.filename).endswith(f".{os.getpid()}.partial")
+        unmade = unmade and path.parent.is_dir()
         if error.errno in _BAD_PLACE or unmade:
             raise GroundupError(f"cannot write {path}: {error.strerror}; choose another place") from error
         raise

@@ -111,11 +111,11 @@ def _resolved(config: PreferConfig, base: Base, answers: Judged, ranks: Ranks) -
 def learning_rate(has_adapter: bool, loss: str) -> float:
     """The peak rate: what is learned from preferences is learned with small steps, tenfold for adapters.
 
-    DPO was published at 1e-6 for all weights (Rafailov et al. 2023, appendix B, on 2.8B) and adapters take about ten times as much
-    (Schulman et al. 2025, "LoRA Without Regret"). ORPO learns the answers too, and takes 8e-6 (its appendix B); models of the
-    size of these are moved fivefold (tried on 135M: benchmarks/RESULTS.md).
+    DPO was published at 1e-6 for all weights of 2.8B (Rafailov et al. 2023, appendix B), smaller models bear more, and adapters
+    take about ten times as much as the whole (Schulman et al. 2025, "LoRA Without Regret"). 2e-4 was tried with adapters on 135M
+    (benchmarks/RESULTS.md). ORPO learns the answers too (its appendix B takes 8e-6 where DPO takes 5e-7 to 5e-6).
     """
-    whole = 2e-5 if loss == "orpo" else 5e-6
+    whole = 4e-5 if loss == "orpo" else 2e-5
     return whole * (10 if has_adapter else 1)
 
 
