@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from groundup.core.progress import Reporter
 from groundup.data.store import Shard, TokenSplit, write_shard
 
 EOS = 99
@@ -37,6 +38,20 @@ def make_split(tmp_path: Path) -> Callable[..., TokenSplit]:
         return TokenSplit("train", shards, n_bytes=len(tokens), eos_id=EOS)
 
     return make
+
+
+class Listening(Reporter):
+    """Keeps what is said and warned."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, text: str = "") -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
 
 
 class WordTokenizer:

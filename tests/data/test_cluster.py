@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from groundup.core.errors import GroundupError, MissingExtraError
-from groundup.core.progress import Reporter
 from groundup.data import cluster, tasks
 from groundup.data.prepare import prepare, prepare_on_cluster
 from groundup.data.store import TokenStore
 from groundup.data.tokenizer_training import train_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
+
+from .conftest import Listening
 
 SBATCH = """
     #!{python}
@@ -49,18 +50,6 @@ COMMANDS = {
     "squeue": "#!/bin/bash\ncat {state}/queued 2>/dev/null || true\n",
 }
 SLURM = {"partition": "cpu", "time": "01:00:00"}
-
-
-class Listening(Reporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str = "") -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 @pytest.fixture

@@ -15,24 +15,13 @@ import numpy as np
 import pytest
 
 from groundup.core.errors import GroundupError
-from groundup.core.progress import Reporter
 from groundup.data import decoding, store_writing, units
 from groundup.data.prepare import prepare
 from groundup.data.remarks import counted
 from groundup.data.store import TokenSplit, TokenStore
 from groundup.data.windows import Windows
 
-
-class Listening(Reporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str = "") -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
+from .conftest import Listening
 
 
 def story(i: int, n: int = 60) -> str:

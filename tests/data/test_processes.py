@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from groundup.core.errors import GroundupError
-from groundup.core.progress import Reporter
 from groundup.data import tasks
 from groundup.data.prepare import prepare
 from groundup.data.remarks import counted
@@ -25,19 +24,9 @@ from groundup.data.store import TokenStore
 from groundup.data.tokenizer_training import train_tokenizer
 from groundup.tokenization.tokenizer import Tokenizer
 
+from .conftest import Listening
+
 WORDS = ["the", "a", "cat", "dog", "house", "green", "runs", "sleeps", "and", "of", "Ärger", "don't", "<|endoftext|>"]
-
-
-class Listening(Reporter):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.warned: list[str] = []
-
-    def say(self, text: str = "") -> None:
-        self.said.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warned.append(text)
 
 
 def story(i: int, n: int) -> str:

@@ -108,6 +108,18 @@ class AttentionConfig(ModelConfig):
             )
         return self
 
+    def check_heads_fill_the_width(self) -> None:
+        """For architectures whose heads are not shared and together as wide as the model; raises `ValueError` for others."""
+        if self.n_kv_heads != self.n_heads:
+            raise ValueError(
+                f"n_kv_heads {self.n_kv_heads} must equal n_heads {self.n_heads}: {self.architecture} does not share heads"
+            )
+        if self.n_heads * self.d_head != self.d_model:
+            raise ValueError(
+                f"n_heads {self.n_heads} x d_head {self.d_head} = {self.n_heads * self.d_head} must equal "
+                f"d_model {self.d_model} in {self.architecture}"
+            )
+
     def attention_parameters(self) -> int:
         """Parameters of one layer's query, key, value and output matrices."""
         return 2 * self.d_model * self.d_head * (self.n_heads + self.n_kv_heads)

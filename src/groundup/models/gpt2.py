@@ -37,15 +37,7 @@ class Config(AttentionConfig):
 
     @pydantic.model_validator(mode="after")
     def _heads_fill_the_width(self) -> Config:
-        if self.n_kv_heads != self.n_heads:
-            raise ValueError(
-                f"n_kv_heads {self.n_kv_heads} must equal n_heads {self.n_heads}: gpt2 does not share heads"
-            )
-        if self.n_heads * self.d_head != self.d_model:
-            raise ValueError(
-                f"n_heads {self.n_heads} x d_head {self.d_head} = {self.n_heads * self.d_head} must equal "
-                f"d_model {self.d_model} in gpt2"
-            )
+        self.check_heads_fill_the_width()
         return self
 
     def matrix_parameters(self) -> int:

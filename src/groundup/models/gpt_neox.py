@@ -40,15 +40,7 @@ class Config(PartlyRotaryConfig):
 
     @pydantic.model_validator(mode="after")
     def _heads_fill_the_width(self) -> Config:
-        if self.n_kv_heads != self.n_heads:
-            raise ValueError(
-                f"n_kv_heads {self.n_kv_heads} must equal n_heads {self.n_heads}: gpt_neox does not share heads"
-            )
-        if self.n_heads * self.d_head != self.d_model:
-            raise ValueError(
-                f"n_heads {self.n_heads} x d_head {self.d_head} = {self.n_heads * self.d_head} must equal "
-                f"d_model {self.d_model} in gpt_neox"
-            )
+        self.check_heads_fill_the_width()
         return self
 
     def matrix_parameters(self) -> int:
