@@ -28,19 +28,6 @@ def resident_bytes(choice: str) -> tuple[bool, int, int]:
     return bool(kept), held, left
 
 
-FAULTS_OF_A_SECOND_BLOCK = """
-import resource, torch
-from groundup.training.memory import keep_freed_memory
-from groundup.training.objectives import LOGITS_AT_ONCE
-kept = keep_freed_memory()
-block = torch.ones(LOGITS_AT_ONCE + 1000)
-del block
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-torch.ones(LOGITS_AT_ONCE - 1000)
-print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc can be asked")
 def test_a_freed_block_stays_with_the_process():
     kept, held, left = resident_bytes("keep")
@@ -52,13 +39,3 @@ def test_a_freed_block_stays_with_the_process():
         _, held, left = resident_bytes(choice)
         assert held > 30e6
         assert left < 10e6, choice
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc's malloc can be asked")
-def test_the_largest_block_of_logits_is_kept_too():
-    """It is taken at every step; given back, each of its 32,768 pages would be a fault again."""
-    code = [sys.executable, "-c", FAULTS_OF_A_SECOND_BLOCK]
-    kept, n_faults = map(int, subprocess.run(code, capture_output=True, text=True, check=True).stdout.split())
-    if not kept:
-        pytest.skip("this C library has no mallopt")
-    assert n_faults < 1000

@@ -13,9 +13,7 @@ import functools
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
-# A block of logits in fp32 (LOGITS_AT_ONCE) and a little more: with 1 << 26 it went back at every step, which cost a d2 with
-# 8,192 tokens 26 instead of 15 ms a window of 256. Larger blocks are few, and cut holes that nothing fits.
-LARGEST_KEPT = 9 << 24
+LARGEST_KEPT = 1 << 26  # larger blocks are few, and cut holes that nothing fits: 1 << 30 took 180 MB more, no faster
 NEVER = 2**31 - 1  # the largest int
 
 
